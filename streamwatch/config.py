@@ -1,0 +1,112 @@
+"""The config as one frozen value. `configfile` reads it from YAML; everything below takes it as an argument."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from streamwatch.decode import Input
+from streamwatch.detectors import AnyDetector
+from streamwatch.policy import Policy
+from streamwatch.signals import ModelSpec, Signal, Where
+from streamwatch.transports.kafka.settings import KafkaSettings
+from streamwatch.units import Seconds
+
+Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,99}$")]
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DeadLetters(Frozen):
+    topic: str | None = Field(None, description="default: {service}-dead-letters")
+    payload: Literal["none", "hash", "head"] = Field(
+        "none", description="what of the record is kept: nothing, its SHA-256, or its first 4 KiB"
+    )
+
+
+class Outputs(Frozen):
+    alerts: str | None = Field(None, description="topic of the alerts; default: {service}-alerts")
+    dead_letters: DeadLetters = Field(default_factory=DeadLetters, description="records that could not be read")
+    state: str | None = Field(None, description="compacted topic of the state; default: {service}-state")
+
+
+class Versions(Frozen):
+    retire_after: Seconds = Field(
+        7200.0, description="a version without events for so long, while another has them, is retired"
+    )
+
+
+class Http(Frozen):
+    host: str = Field("127.0.0.1", description="nothing listens beyond loopback unless told")
+    port: int = Field(8080, ge=0, le=65535, description="0 = any free port (the log says which)")
+
+
+class Monitor(Frozen):
+    """A named signal, its detector and its policy. `policy` holds what the monitor says of its own; what it does not
+    say comes from the config's `defaults` (merged when the file is read)."""
+
+    name: Name
+    signal: Signal
+    of: Literal["all"] | None = Field(None, description="with signal feature or missing: one watcher per feature")
+    except_: tuple[str, ...] = Field((), alias="except", description="features left out of `of: all`")
+    detector: AnyDetector
+    models: tuple[str, ...] | None = Field(None, description="only these models; default: all")
+    where: Where | None = Field(None, description="which events it reads, by features")
+    by: tuple[tuple[str, ...], ...] = Field((), description="slicings, beside the whole")
+    per: Literal["model", "version"] = Field(description="whether versions are told apart")
+    policy: Policy = Field(default_factory=Policy)
+
+
+class Config(Frozen):
+    """One service: where it reads, what it watches, where it writes."""
+
+    service: Name = Field(description="the group, transactional ids and own topics are named after it")
+    kafka: KafkaSettings = Field(default_factory=KafkaSettings)
+    inputs: tuple[Input, ...] = Field(min_length=1)
+    outputs: Outputs = Field(default_factory=Outputs)
+    models: dict[str, ModelSpec] = Field(
+        default_factory=dict, description='by model; "*" is for every model without an entry'
+    )
+    monitors: tuple[Monitor, ...] = Field(min_length=1)
+    tasks: Literal["one"] = Field("one", description="how the work is cut: one task for all partitions")
+    start: Literal["earliest", "latest"] = Field("latest", description="where the very first start begins")
+    commit_every: Seconds = Field(1.0, description="state and offsets are committed at least this often")
+    idle: Seconds = Field(0.1, description="how long a partition must be at its end before the others go on")
+    stall: Seconds = Field(60.0, description="a partition that cannot be fetched for so long is stalled")
+    ahead: Seconds = Field(300.0, description="an event may be this much later than its record")
+    versions: Versions = Field(default_factory=Versions)
+    max_stream_keys: int = Field(10_000, ge=1, description="the one silent longest goes first, announced")
+    watchdog: Seconds = Field(60.0, description="no progress of the loop for so long ends the process")
+    http: Http | None = Field(default_factory=Http, description="health, readiness, metrics; null = off")
+
+    @property
+    def source(self) -> str:
+        return f"/streamwatch/{self.service}"
+
+    @property
+    def alerts_topic(self) -> str:
+        return self.outputs.alerts or f"{self.service}-alerts"
+
+    @property
+    def dead_letters_topic(self) -> str:
+        return self.outputs.dead_letters.topic or f"{self.service}-dead-letters"
+
+    @property
+    def state_topic(self) -> str:
+        return self.outputs.state or f"{self.service}-state"
+
+    @property
+    def input_topics(self) -> tuple[str, ...]:
+        return tuple(topic for entry in self.inputs for topic in entry.topics)
+
+    def spec(self, model: str) -> ModelSpec:
+        """What is known of a model: its own entry, or the one for all."""
+        return self.models.get(model) or self.models.get("*") or ModelSpec()
+
+
+def plain(model: BaseModel) -> dict[str, Any]:
+    """A pydantic value as plain data without defaults' noise, for digests and alerts."""
+    return model.model_dump(mode="json", by_alias=True)

@@ -1,0 +1,100 @@
+"""Records as a transport gives them, by column, and messages as a transport takes them.
+
+Nothing here knows what a record means: that is `decode`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Header = tuple[str, bytes | None]
+
+
+class Source(NamedTuple):
+    """One partition of an input topic. A bare file of events is one partition: topic = its name."""
+
+    topic: str
+    partition: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """What one poll gives for one task: n records in the order of the task (see `transports.order`).
+
+    source        (n,) int32, index into `sources`
+    offset        (n,) int64
+    timestamp_ms  (n,) int64, the record's own time, milliseconds since the epoch
+    key, value    n bytes or None each; headers n sequences of (name, bytes or None)
+
+    Results never depend on how records fall into batches.
+    """
+
+    task: int
+    sources: tuple[Source, ...]
+    source: npt.NDArray[np.int32]
+    offset: npt.NDArray[np.int64]
+    timestamp_ms: npt.NDArray[np.int64]
+    key: Sequence[bytes | None]
+    value: Sequence[bytes | None]
+    headers: Sequence[Sequence[Header]]
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def rows(self, start: int, stop: int) -> Batch:
+        """The records [start, stop) as a batch of its own."""
+        if start == 0 and stop >= len(self):
+            return self
+        return Batch(
+            self.task,
+            self.sources,
+            self.source[start:stop],
+            self.offset[start:stop],
+            self.timestamp_ms[start:stop],
+            self.key[start:stop],
+            self.value[start:stop],
+            self.headers[start:stop],
+        )
+
+    def next_offsets(self) -> dict[Source, int]:
+        """For each source that has records here: the offset after its last one."""
+        last: dict[Source, int] = {}
+        for index in np.unique(self.source):
+            last[self.sources[index]] = int(self.offset[self.source == index].max()) + 1
+        return last
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A record to be written. `key` decides the partition where the transport has several."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[Header, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """All that one transaction holds; a transport makes all of it visible, or none of it.
+
+    offsets       per input partition: the next offset to process
+    state         changed state by key; None deletes the key
+    mark          the engine's own task-wide state, opaque here, written last
+    """
+
+    task: int
+    offsets: Mapping[Source, int]
+    alerts: Sequence[Message] = ()
+    dead_letters: Sequence[Message] = ()
+    state: Mapping[str, bytes | None] = field(default_factory=dict)
+    mark: bytes = b""
+
+    @property
+    def says_something(self) -> bool:
+        """Alerts and dead letters are committed at once; offsets and state alone may wait."""
+        return bool(self.alerts or self.dead_letters)
