@@ -1,0 +1,144 @@
+"""The command line: its words, options and exit codes. What a command does is in `commands`, imported late.
+
+Exit codes: 0 good; 1 the thing tested failed; 2 bad usage or config; 3 the platform (broker, rights, state).
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from typer.core import TyperGroup
+
+from streamwatch import __version__
+from streamwatch.errors import StreamwatchError
+
+INTERRUPTED = 130  # what a shell says of a command that Ctrl-C ended
+
+
+class Commands(TyperGroup):
+    """Turns our errors into one text on stderr and the exit code that the error names."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except StreamwatchError as error:
+            if ctx.params.get("debug"):
+                traceback.print_exc()
+            else:
+                typer.echo(str(error), err=True)
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)
+
+
+app = typer.Typer(
+    name="streamwatch",
+    cls=Commands,
+    help="Is the model in production still the model that was tested? Prediction events in, alerts out.",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # help must be quick, and rich is not
+    pretty_exceptions_enable=False,
+)
+
+Configs = Annotated[list[Path], typer.Argument(metavar="CONFIG...", help="Config files of one service.")]
+LogFormat = Annotated[
+    Literal["auto", "json", "console"],
+    typer.Option(help="How log lines look; auto: console on a terminal, json elsewhere."),
+]
+LogLevel = Annotated[
+    Literal["debug", "info", "warning", "error"],
+    typer.Option(help="The least important log lines that are written."),
+]
+
+
+@app.callback()
+def everywhere(
+    debug: Annotated[bool, typer.Option("--debug", help="Show where in the code an error arose.")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    config: Configs,
+    resume_from: Annotated[
+        Literal["mark", "committed"] | None,
+        typer.Option(help="Where to go on if the mark and the committed offsets disagree."),
+    ] = None,
+    log_format: LogFormat = "auto",
+    log_level: LogLevel = "info",
+) -> None:
+    """Run the service, until SIGTERM or SIGINT end it, committed, within 10 s."""
+    from streamwatch.commands.service import serve
+
+    raise typer.Exit(serve(config, resume_from, log_format, log_level))
+
+
+@app.command()
+def check(
+    config: Configs,
+    connect: Annotated[bool, typer.Option("--connect", help="Ask the broker too: topics, rights.")] = False,
+) -> None:
+    """Check the config: all problems at once, with file and line."""
+    from streamwatch.commands.check import check
+
+    raise typer.Exit(check(config, connect))
+
+
+@app.command()
+def replay(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The config file of the service.")],
+    data: Annotated[
+        list[Path],
+        typer.Argument(metavar="DATA...", help="JSONL or CSV, also .gz: recorded form, or bare events."),
+    ],
+    log_format: LogFormat = "auto",
+    log_level: LogLevel = "warning",
+) -> None:
+    """Run recorded data through the same loop; alerts on stdout."""
+    from streamwatch.commands.replay import replay
+
+    raise typer.Exit(replay(config, data, log_format, log_level))
+
+
+@app.command()
+def tail(
+    config: Configs,
+    from_start: Annotated[bool, typer.Option("--from-start", help="Begin with the oldest alert.")] = False,
+    model: Annotated[str | None, typer.Option(help="Only alerts of this model.")] = None,
+    monitor: Annotated[str | None, typer.Option(help="Only alerts of this monitor.")] = None,
+    severity: Annotated[
+        Literal["info", "warning", "critical"] | None, typer.Option(help="Only alerts of this severity.")
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Only alerts that are open.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The alerts as written, a line each.")] = False,
+) -> None:
+    """Follow the alerts of a service, a readable line each; until Ctrl-C."""
+    from streamwatch.commands.tail import Wanted, tail
+
+    raise typer.Exit(tail(config, from_start, Wanted(model, monitor, severity, open_), as_json))
+
+
+@app.command()
+def schema(of: Annotated[Literal["alert", "event", "config"], typer.Argument(help="Of what.")]) -> None:
+    """Print a JSON Schema."""
+    from streamwatch.commands.schema import schema
+
+    typer.echo(schema(of))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+def main() -> None:
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure:
+        reconfigure(errors="backslashreplace")  # a summary may hold what the terminal cannot show
+    app()

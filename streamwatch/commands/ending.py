@@ -1,0 +1,77 @@
+"""How a service ends: by a signal, committed within a deadline, or at once when that cannot be had."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+from streamwatch import logs
+
+# The platform gives 10 s from SIGTERM in the contract; one is kept for Python's own ending.
+DEADLINE_S = 9.0
+UNCOMMITTED = 3
+
+
+def end_now(code: int) -> None:
+    """End the process without Python's ending, which would wait for a thread or a call that hangs."""
+    logs.flush()
+    sys.stdout.flush()
+    os._exit(code)
+
+
+class Ending:
+    """Sets `stop` at the first SIGTERM or SIGINT; at the deadline or the second calls `end`, which ends the
+    process.
+
+    A signal's handler only writes to a socket: setting a `threading.Event` in it can lock up the thread that
+    waits for the same event.
+    """
+
+    def __init__(
+        self,
+        told: Callable[[], object],
+        deadline_s: float = DEADLINE_S,
+        end: Callable[[int], object] = end_now,
+    ) -> None:
+        self.stop = threading.Event()
+        self._told = told
+        self._deadline_s = deadline_s
+        self._end = end
+        self._reader, self._writer = socket.socketpair()
+        self._thread = threading.Thread(target=self._wait, name="ending", daemon=True)
+
+    def listen(self) -> None:
+        """Only from the main thread."""
+        self._thread.start()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._heard)
+
+    def over(self) -> None:
+        """The ending is done: the deadline does not count any more."""
+        self._writer.send(b"\0")
+        self._thread.join(1.0)
+
+    def _heard(self, number: int, _: FrameType | None) -> None:
+        self._writer.send(bytes([number]))
+
+    def _wait(self) -> None:
+        number = self._reader.recv(1)[0]
+        if not number:
+            return
+        self._told()
+        logs.log().info("stopping", signal=signal.Signals(number).name)
+        self.stop.set()
+        heard, _, _ = select.select([self._reader], [], [], self._deadline_s)
+        if heard and not self._reader.recv(1)[0]:
+            return
+        why = "a second signal came" if heard else f"the last commit did not return in {self._deadline_s:g} s"
+        logs.log().critical(
+            "stopped", committed=False, detail=f"{why}: ended as a crash would; nothing is lost"
+        )
+        self._end(UNCOMMITTED)

@@ -1,0 +1,74 @@
+"""`streamwatch schema`: what others may rely on, as JSON Schema 2020-12."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+import msgspec
+
+from streamwatch import configfile
+from streamwatch.alerts import Alert
+from streamwatch.compose import SCHEMA_ID
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def schema(of: Literal["alert", "event", "config"]) -> str:
+    made: dict[str, Any]
+    match of:
+        case "alert":
+            made = {"$id": SCHEMA_ID, **msgspec.json.schema(Alert)}
+        case "event":
+            made = event()
+        case "config":
+            made = dict(configfile.schema())
+    made.pop("$schema", None)
+    return json.dumps({"$schema": DIALECT, **made}, indent=2, ensure_ascii=False)
+
+
+def event() -> dict[str, Any]:
+    """A prediction event under the names that an input's `read` has by default.
+
+    What identifies the event must be right, else it is a dead letter. The values may be anything: one that cannot
+    be used is counted, and the event counts; so the schema says what is of use, and senders are to keep to it.
+    """
+    number: dict[str, Any] = {"type": ["number", "boolean", "null"]}
+    label: dict[str, Any] = {"type": ["string", "number", "boolean", "null"]}
+    return {
+        "$id": SCHEMA_ID.replace("alert-1", "event-1"),
+        "title": "Prediction event",
+        "description": "Other fields are allowed and not read; the config's `read` gives other names.",
+        "type": "object",
+        "required": ["model"],
+        "properties": {
+            "event_id": {"type": ["string", "integer", "null"], "description": "names the event in alerts"},
+            "model": {"type": "string", "minLength": 1},
+            "model_version": {"type": ["string", "integer", "null"]},
+            "timestamp": {
+                "type": ["string", "number", "null"],
+                "description": "RFC 3339, or epoch seconds or milliseconds; absent: the record's own time",
+            },
+            "prediction": {**label, "description": "what the model said"},
+            "score": {**number, "description": "for a binary task: the probability of the positive class"},
+            "features": {
+                "type": ["object", "null"],
+                "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
+            },
+            "label": {**label, "description": "the truth, where it is known already"},
+            "latency_ms": {**number, "description": "what the prediction took"},
+        },
+        "examples": [
+            {
+                "event_id": "a1",
+                "model": "fraud",
+                "model_version": "3",
+                "timestamp": "2026-11-24T10:00:00Z",
+                "prediction": 1,
+                "score": 0.93,
+                "features": {"amount": 12.5, "country": "DE"},
+                "label": None,
+                "latency_ms": 8.1,
+            }
+        ],
+    }

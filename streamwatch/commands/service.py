@@ -1,0 +1,100 @@
+"""`streamwatch run`: the loop on Kafka with its log, metrics, health, signals and watchdog."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+from streamwatch import __version__, configfile, logs
+from streamwatch.commands.ending import UNCOMMITTED, Ending, end_now
+from streamwatch.config import Config
+from streamwatch.errors import StreamwatchError
+from streamwatch.journal import Journal
+from streamwatch.logs import log
+from streamwatch.metrics import Metrics
+from streamwatch.observer import Observers
+from streamwatch.runner import Total, run
+from streamwatch.transports.base import Transport
+from streamwatch.transports.kafka.transport import KafkaTransport
+from streamwatch.watchdog import Watchdog
+from streamwatch.web.health import Health
+from streamwatch.web.server import Server, application
+
+CRASHED = 3
+
+
+def serve(
+    paths: Sequence[Path],
+    resume_from: Literal["mark", "committed"] | None,
+    form: logs.Format,
+    level: logs.Level,
+) -> int:
+    """The exit code. ConfigError before anything is started; later errors are log lines."""
+    config = configfile.load(paths, os.environ)
+    logs.configure(config.service, form, level)
+    try:
+        total = _serve(config, KafkaTransport(config, resume_from))
+    except StreamwatchError as error:
+        if logs.readable(form, sys.stderr):
+            raise
+        log().critical("refused", error=type(error).__name__, detail=str(error))
+        return error.exit_code
+    except Exception:  # noqa: BLE001 - a bug: its traceback belongs in the log, as one line
+        log().critical("crashed", exc_info=True)
+        return CRASHED
+    log().info("stopped", **asdict(total))
+    return 0 if total.committed else UNCOMMITTED
+
+
+def _serve(config: Config, transport: Transport) -> Total:
+    health = Health(config.watchdog)
+    metrics = Metrics()
+    journal = Journal()
+    ending = Ending(health.stopping)
+    ending.listen()
+    server = Server(config.http, application(health, metrics)) if config.http else None
+    if server:
+        server.start()
+    watchdog = Watchdog(health, lambda stack: _hang(config.watchdog, stack))
+    watchdog.start()
+    _started(config, server.address if server else None)
+    try:
+        total = run(transport, config, stop=ending.stop, observe=Observers(journal, metrics, health))
+    finally:
+        journal.end(transport.progress())
+        watchdog.stop()
+        ending.over()
+        if server:
+            server.close()
+    return total
+
+
+def _started(config: Config, http: str | None) -> None:
+    log().info(
+        "started",
+        version=__version__,
+        config=config.digest,
+        inputs=config.input_topics,
+        alerts=config.alerts_topic,
+        dead_letters=config.dead_letters_topic,
+        state=config.state_topic,
+        monitors=[monitor.name for monitor in config.monitors],
+        bootstrap_servers=config.kafka.bootstrap_servers,
+        http=http,
+        pid=os.getpid(),
+        libraries={name: version(name) for name in ("kafka-python", "river", "numpy")},
+    )
+
+
+def _hang(limit_s: float, stack: str) -> None:
+    log().critical(
+        "watchdog",
+        detail=f"no progress of the loop for {limit_s:g} s: ended, to be started again",
+        stack=stack,
+    )
+    end_now(CRASHED)

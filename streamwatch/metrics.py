@@ -1,0 +1,199 @@
+"""What the service counts and shows to Prometheus, on a registry of its own.
+
+Counters follow commits, so a batch that is processed twice is counted once. Gauges of monitors have many
+labels and are bounded: at most `SHOWN` watchers, whole segments first; how many are left out is a gauge itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from streamwatch import __version__
+from streamwatch.engine import Engine, Restored
+from streamwatch.engine import Gauge as Watcher
+from streamwatch.errors import PlatformError
+from streamwatch.observer import Work
+from streamwatch.transports.base import Closed, Opened, Progress, Stalled
+
+SHOWN = 500
+SNAPSHOT_S = 5.0
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+COMMIT_BUCKETS_S = (0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0)
+WATCHER_LABELS = ("model", "version", "segment", "monitor", "signal")
+
+
+class Metrics:
+    """An observer that counts. `text` may be called from any thread."""
+
+    def __init__(
+        self,
+        shown: int = SHOWN,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.registry = CollectorRegistry()
+        self._clock = clock
+        self._snapshot_at = float("-inf")
+        self._overtaken = 0
+        self._lag_of: set[tuple[str, str]] = set()
+        self._live = _Live(shown, clock, now)
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"streamwatch_{name}", text, labels, registry=self.registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"streamwatch_{name}", text, labels, registry=self.registry)
+
+        self._records = counter("records", "Input records processed and committed.")
+        self._events = counter("events", "Prediction events processed and committed.")
+        self._ignored = counter("ignored_records", "Records that the mapping says are not for us.")
+        self._tombstones = counter("tombstones", "Records without a value.")
+        self._dead_letters = counter("dead_letters", "Records that could not be read.", "code")
+        self._alerts = counter("alerts", "Alerts written.", "state", "severity")
+        self._unusable = counter("unusable_values", "Values that a monitor could not use.", "monitor")
+        self._evicted = counter("evicted_stream_keys", "Stream keys that went because there were too many.")
+        self._retired = counter("retired_stream_keys", "Stream keys of versions that fell silent.")
+        self._commits = counter("commits", "Transactions committed.")
+        self._seconds = Histogram(
+            "streamwatch_commit_seconds",
+            "Time of one commit.",
+            buckets=COMMIT_BUCKETS_S,
+            registry=self.registry,
+        )
+        self._overtakings = counter("overtaken_records", "Records that came after a later one was processed.")
+        self._lost = counter("lost_records", "Records deleted before they were read.", "topic", "partition")
+        self._restores = counter("restores", "Tasks restored from their last commit.")
+        self._stalls = counter("stalls", "Times that a partition gave nothing though not at its end.")
+        self._errors = counter("errors", "Failed polls and commits.", "error")
+        self._tasks = gauge("tasks", "Tasks held by this worker.")
+        self._lag = gauge("lag_records", "Records not yet processed.", "topic", "partition")
+        self._ready = gauge("ready", "1 when joined, restored and reading, or a healthy standby.")
+        self._keys = gauge("stream_keys", "Stream keys with state.")
+        gauge("build_info", "Always 1; says the version.", "version").labels(__version__).set(1)
+        self.registry.register(self._live)
+
+    def text(self) -> bytes:
+        return generate_latest(self.registry)
+
+    def opened(self, opened: Opened) -> None:
+        self._restores.inc()
+        for source, count in opened.lost.items():
+            self._lost.labels(source.topic, str(source.partition)).inc(count)
+
+    def restored(self, task: int, restored: Restored, seconds: float) -> None:
+        pass
+
+    def closed(self, closed: Closed) -> None:
+        pass
+
+    def stalled(self, stalled: Stalled) -> None:
+        if stalled.stalled:
+            self._stalls.inc()
+
+    def committed(self, work: Work, seconds: float) -> None:
+        self._commits.inc()
+        self._seconds.observe(seconds)
+        self._records.inc(work.records)
+        self._events.inc(work.events)
+        self._ignored.inc(work.ignored)
+        self._tombstones.inc(work.tombstones)
+        self._evicted.inc(len(work.evicted))
+        self._retired.inc(len(work.retired))
+        for monitor, count in work.unusable.items():
+            self._unusable.labels(monitor).inc(count)
+        for alert in work.alerts:
+            self._alerts.labels(alert.state, alert.severity).inc()
+        for letter in work.dead_letters:
+            self._dead_letters.labels(letter.code).inc()
+
+    def failed(self, error: PlatformError, task: int | None, retry_in_s: float) -> None:
+        self._errors.labels(type(error).__name__).inc()
+
+    def turned(self, progress: Progress, engines: Mapping[int, Engine], healthy: bool) -> None:
+        if progress.overtaken > self._overtaken:
+            self._overtakings.inc(progress.overtaken - self._overtaken)
+            self._overtaken = progress.overtaken
+        self._ready.set(progress.ready and healthy)
+        self._live.fetched_at = progress.fetched_at
+        if self._clock() - self._snapshot_at < SNAPSHOT_S and healthy:
+            return
+        self._snapshot_at = self._clock()
+        lag_of = {(source.topic, str(source.partition)) for source in progress.lag}
+        for labels in self._lag_of - lag_of:
+            self._lag.remove(*labels)
+        self._lag_of = lag_of
+        for source, count in progress.lag.items():
+            self._lag.labels(source.topic, str(source.partition)).set(count)
+        self._tasks.set(len(engines))
+        self._keys.set(sum(engine.stream_keys for engine in engines.values()))
+        times = [t for t in (engine.stream_time_s for engine in engines.values()) if t is not None]
+        self._live.stream_time_s = max(times, default=None)
+        self._live.keep(watcher for engine in engines.values() for watcher in engine.gauges())
+
+
+class _Live(Collector):
+    """What is read at the scrape: ages, which change without the loop, and the last snapshot of monitors."""
+
+    def __init__(self, shown: int, clock: Callable[[], float], now: Callable[[], float]) -> None:
+        self._shown = shown
+        self._clock = clock
+        self._now = now
+        self._watchers: tuple[list[Watcher], int] = ([], 0)
+        self.fetched_at: float | None = None
+        self.stream_time_s: float | None = None
+
+    def keep(self, watchers: Iterable[Watcher]) -> None:
+        """Keep the first `shown`: whole segments before slices, then by name, so that they stay the same."""
+        ordered = sorted(watchers, key=_rank)
+        self._watchers = (ordered[: self._shown], max(0, len(ordered) - self._shown))
+
+    def collect(self) -> Iterator[Metric]:
+        if self.fetched_at is not None:
+            age = max(0.0, self._clock() - self.fetched_at)
+            yield GaugeMetricFamily(
+                "streamwatch_last_fetch_age_seconds", "Since the last fetch that succeeded.", age
+            )
+        if self.stream_time_s is not None:
+            text = "How far the time of the newest event is behind the clock."
+            delay = self._now() - self.stream_time_s
+            yield GaugeMetricFamily("streamwatch_stream_time_delay_seconds", text, delay)
+        watchers, left_out = self._watchers
+        yield GaugeMetricFamily(
+            "streamwatch_monitors_left_out", "Watchers without gauges, because there are too many.", left_out
+        )
+        for name, text, read in _WATCHED:
+            family = GaugeMetricFamily(f"streamwatch_monitor_{name}", text, labels=WATCHER_LABELS)
+            for watcher in watchers:
+                value = read(watcher)
+                if value is not None:
+                    family.add_metric(_labels(watcher), float(value))
+            yield family
+
+
+_WATCHED: tuple[tuple[str, str, Callable[[Watcher], float | None]], ...] = (
+    ("level", "Mean of the signal since its last change.", lambda w: w.level),
+    ("values", "Values that the level rests on.", lambda w: w.n),
+    ("statistic", "The detector's own statistic.", lambda w: w.statistic),
+    ("reference", "Level of the reference.", lambda w: w.reference),
+    ("warm", "1 when the detector has seen enough to alarm.", lambda w: w.warm),
+    ("open", "1 while a firing alert is open.", lambda w: w.open),
+    ("blind", "1 while the monitor cannot see.", lambda w: w.blind),
+)
+
+
+def _segment(watcher: Watcher) -> str:
+    return ",".join(f"{name}={value}" for name, value in watcher.segment)
+
+
+def _rank(watcher: Watcher) -> tuple[bool, tuple[str, ...]]:
+    return bool(watcher.segment), _labels(watcher)
+
+
+def _labels(watcher: Watcher) -> tuple[str, str, str, str, str]:
+    return watcher.model, watcher.version or "", _segment(watcher), watcher.monitor, watcher.signal
