@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from streamwatch.alerts import stable_id
 from streamwatch.decode import Input
 from streamwatch.detectors import AnyDetector
 from streamwatch.policy import Policy
@@ -29,7 +31,9 @@ class DeadLetters(Frozen):
 
 class Outputs(Frozen):
     alerts: str | None = Field(None, description="topic of the alerts; default: {service}-alerts")
-    dead_letters: DeadLetters = Field(default_factory=DeadLetters, description="records that could not be read")
+    dead_letters: DeadLetters = Field(
+        default_factory=DeadLetters, description="records that could not be read"
+    )
     state: str | None = Field(None, description="compacted topic of the state; default: {service}-state")
 
 
@@ -50,7 +54,9 @@ class Monitor(Frozen):
 
     name: Name
     signal: Signal
-    of: Literal["all"] | None = Field(None, description="with signal feature or missing: one watcher per feature")
+    of: Literal["all"] | None = Field(
+        None, description="with signal feature or missing: one watcher per feature"
+    )
     except_: tuple[str, ...] = Field((), alias="except", description="features left out of `of: all`")
     detector: AnyDetector
     models: tuple[str, ...] | None = Field(None, description="only these models; default: all")
@@ -58,6 +64,9 @@ class Monitor(Frozen):
     by: tuple[tuple[str, ...], ...] = Field((), description="slicings, beside the whole")
     per: Literal["model", "version"] = Field(description="whether versions are told apart")
     policy: Policy = Field(default_factory=Policy)
+
+
+_OPERATION = frozenset({"commit_every", "idle", "stall", "watchdog", "start"})
 
 
 class Config(Frozen):
@@ -81,6 +90,12 @@ class Config(Frozen):
     max_stream_keys: int = Field(10_000, ge=1, description="the one silent longest goes first, announced")
     watchdog: Seconds = Field(60.0, description="no progress of the loop for so long ends the process")
     http: Http | None = Field(default_factory=Http, description="health, readiness, metrics; null = off")
+
+    @cached_property
+    def digest(self) -> str:
+        """Of all that alerts depend on; not of how the cluster is reached or how often is committed, so that a
+        replay of the same config makes the same alerts, byte for byte."""
+        return stable_id(self.model_dump(mode="json", by_alias=True, exclude={"kafka", "http", *_OPERATION}))
 
     @property
     def source(self) -> str:

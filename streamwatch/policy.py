@@ -1,23 +1,62 @@
-"""When a detection becomes an alert: a pure decision that returns its reason."""
+"""When a detection becomes an alert: pure decisions, each returning its reason.
+
+Two things stand or do not stand for a watched signal, each with its own alerts: its *drift* and its *blindness*.
+What was last said is part of the standing, so a decision needs nothing but (policy, standing, what happened, now).
+Times are stream time in seconds.
+
+Rules for a detection, the first that fits decides:
+
+    1  the direction is not watched                                        nothing, "unwatched"
+    2  the change is smaller than `ignore_below`                           nothing, "small"
+    3  nothing stands                                                      firing, "first"
+    4  at most half of the change last said is left                        firing, "improved"
+    5  the level went to the other side of where it was before             firing, "turned"
+    6  the change grew to one and a half times what was last said          firing, "worse"
+    7  otherwise it is the change that was said already                    nothing, "known"
+
+Rules for time passing, while something stands:
+
+    8  no detection for `settle_after`                                     settled, "quiet"; nothing stands
+    9  nothing was said for `repeat_every`                                 firing, "reminder"
+
+Rules for a look at the usable values:
+
+    10  not blind, too many values were unusable                           blind, "unusable values"
+    11  not blind, no value came at all                                    blind, "no values"
+    12  blind, a whole look was good                                       seeing, "usable again"; nothing stands
+    13  blind, nothing was said for `repeat_every`                         blind, "reminder"
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from streamwatch.alerts import Severity
-from streamwatch.detectors.base import Watched
+from streamwatch.alerts import Severity, State
+from streamwatch.detectors.base import Detection, Level, Watched
 from streamwatch.units import Seconds, Share
+
+Reason = Literal[
+    "first", "improved", "turned", "worse", "reminder", "quiet",
+    "unusable values", "no values", "usable again",
+    "retired", "evicted", "removed",
+    "unwatched", "small", "known",
+]  # fmt: skip
+
+IMPROVED = 0.5
+WORSE = 1.5
 
 
 class BlindLimit(BaseModel):
-    """When a monitor says that it cannot see: over `of_last` expected values, more than `unusable` were unusable."""
+    """When a monitor says that it cannot see."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     unusable: Share = Field(0.05, description="share of unusable values above which the monitor is blind")
-    of_last: int = Field(100, ge=1, le=1_000_000, description="values expected in one look")
+    of_last: int = Field(100, ge=1, le=1_000_000, description="the number of expected values in one look")
+    none_in: int = Field(1000, ge=1, description="so many expected values in a row that are missing: blind")
 
 
 class Policy(BaseModel):
@@ -27,28 +66,156 @@ class Policy(BaseModel):
 
     severity: Severity = Field("warning", description="of the firing alert; the router decides what pages")
     direction: Watched = Field("both", description="which changes are alerts: up, down or both")
-    repeat_every: Seconds = Field(14400.0, description="an open alert is written again this often; 0 = never")
-    settle_after: Seconds = Field(3600.0, description="quiet for this long (stream time) = settled")
+    repeat_every: Seconds = Field(
+        14400.0, description="an open alert is written again this often; 0s = never"
+    )
+    settle_after: Seconds = Field(
+        3600.0, gt=0, description="no detection for this long (stream time) = settled"
+    )
     ignore_below: float | str = Field(
-        0.0, description="changes smaller than this are no alerts: in units of the signal, or 10% of the level before"
+        0.0, description="smaller changes are no alerts: in units of the signal, or 10% of the level before"
     )
     blind: BlindLimit = Field(default_factory=BlindLimit, description="when unusable values make it blind")
     owner: str | None = Field(None, description="who is responsible")
     runbook: str | None = Field(None, description="a link for whoever is called")
     tags: dict[str, str] = Field(default_factory=dict, description="copied to every alert")
 
-    @field_validator("ignore_below")
+    @field_validator("ignore_below", mode="before")
     @classmethod
-    def _amount(cls, value: float | str) -> float | str:
-        if isinstance(value, str):
-            if not value.strip().endswith("%"):
-                raise ValueError(f"expected a number or a percentage like 10%, got {value!r}")
-            number = float(value.strip()[:-1])
+    def _amount(cls, value: object) -> object:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            number = float(value)
+        elif isinstance(value, str) and value.strip().endswith("%"):
+            try:
+                number = float(value.strip()[:-1])
+            except ValueError:
+                number = -1.0
         else:
-            number = value
-        if not number >= 0:
-            raise ValueError(f"expected 0 or more, got {value!r}")
+            number = -1.0
+        if not 0 <= number < float("inf"):
+            raise ValueError(f"expected a number from 0 up, or a percentage like 10%, got {value!r}")
         return value
 
+    def ignored_below(self, before: float) -> float:
+        """The smallest change worth an alert, in units of the signal, at the level `before`."""
+        if isinstance(self.ignore_below, str):
+            return float(self.ignore_below.strip()[:-1]) / 100.0 * abs(before)
+        return self.ignore_below
 
-Reason = Literal["first", "reminder", "worse", "improved", "turned", "quiet", "retired", "evicted", "removed"]
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """An open drift: the level before it began, the level last said, and when things were last said or seen."""
+
+    before: Level
+    said: Level
+    since_s: float
+    said_s: float
+    detected_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Blindness:
+    """An open blindness."""
+
+    since_s: float
+    said_s: float
+
+
+class Decision(NamedTuple):
+    """`state` None: nothing is written. `time_s`: the time that the alert carries."""
+
+    state: State | None
+    reason: Reason
+    time_s: float
+
+
+class Look(NamedTuple):
+    """Usable values, looked at: of `of` expected values `unusable` could not be used; `none` = no value came."""
+
+    good: bool
+    unusable: int
+    of: int
+    none: bool
+
+
+def on_detection(
+    policy: Policy, drift: Drift | None, found: Detection, now_s: float
+) -> tuple[Decision, Drift | None]:
+    """Rules 1 to 7."""
+    change = found.after.mean - found.before.mean
+    if policy.direction not in ("both", found.direction):
+        return Decision(None, "unwatched", now_s), drift
+    if abs(change) < policy.ignored_below(found.before.mean):
+        return Decision(None, "small", now_s), drift
+    if drift is None:
+        return Decision("firing", "first", now_s), Drift(found.before, found.after, now_s, now_s, now_s)
+    said = drift.said.mean - drift.before.mean
+    left = found.after.mean - drift.before.mean
+    reason: Reason
+    if abs(left) <= IMPROVED * abs(said):
+        reason = "improved"
+    elif left * said < 0:
+        reason = "turned"
+    elif abs(left) >= WORSE * abs(said):
+        reason = "worse"
+    else:
+        return Decision(None, "known", now_s), replace(drift, detected_s=now_s)
+    return Decision("firing", reason, now_s), replace(drift, said=found.after, said_s=now_s, detected_s=now_s)
+
+
+def drift_due_s(policy: Policy, drift: Drift) -> float:
+    """The stream time at which `on_time` next has something to say."""
+    settle_s = drift.detected_s + policy.settle_after
+    if policy.repeat_every == 0:
+        return settle_s
+    return min(settle_s, drift.said_s + policy.repeat_every)
+
+
+def on_time(policy: Policy, drift: Drift, now_s: float) -> tuple[Decision | None, Drift | None]:
+    """Rules 8 and 9. The alert's time is when it was due, not when that was noticed; of several reminders that
+    are due at once (stream time jumped) only the last is written."""
+    settle_s = drift.detected_s + policy.settle_after
+    if now_s >= settle_s:
+        return Decision("settled", "quiet", settle_s), None
+    said_s = _reminder_s(policy, drift.said_s, now_s)
+    if said_s is None:
+        return None, drift
+    return Decision("firing", "reminder", said_s), replace(drift, said_s=said_s)
+
+
+def on_look(
+    blindness: Blindness | None, look: Look, now_s: float
+) -> tuple[Decision | None, Blindness | None]:
+    """Rules 10 to 12."""
+    if blindness is None and not look.good:
+        reason: Reason = "no values" if look.none else "unusable values"
+        return Decision("blind", reason, now_s), Blindness(now_s, now_s)
+    if blindness is not None and look.good:
+        return Decision("seeing", "usable again", now_s), None
+    return None, blindness
+
+
+def blind_due_s(policy: Policy, blindness: Blindness) -> float:
+    return blindness.said_s + policy.repeat_every if policy.repeat_every else float("inf")
+
+
+def on_time_blind(
+    policy: Policy, blindness: Blindness, now_s: float
+) -> tuple[Decision | None, Blindness | None]:
+    """Rule 13."""
+    said_s = _reminder_s(policy, blindness.said_s, now_s)
+    if said_s is None:
+        return None, blindness
+    return Decision("blind", "reminder", said_s), replace(blindness, said_s=said_s)
+
+
+def _reminder_s(policy: Policy, said_s: float, now_s: float) -> float | None:
+    if policy.repeat_every == 0 or now_s < said_s + policy.repeat_every:
+        return None
+    return said_s + int((now_s - said_s) // policy.repeat_every) * policy.repeat_every
+
+
+def is_open(state: State) -> bool:
+    """Whether somebody still has to care. Without a reference, settled closes (DESIGN: alert life)."""
+    return state in ("firing", "blind")

@@ -1,0 +1,206 @@
+"""From a decision to the alert that is written: all its parts, its stable id, and its one-sentence summary."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from streamwatch import __version__
+from streamwatch.alerts import (
+    Alert,
+    AlertData,
+    Change,
+    Labels,
+    MadeBy,
+    Onset,
+    Promise,
+    State,
+    Unseen,
+    dedup_key,
+    rfc3339,
+    stable_id,
+)
+from streamwatch.config import Config, plain
+from streamwatch.detectors.base import Detection
+from streamwatch.events import StreamKey
+from streamwatch.policy import Decision, Drift, Look, is_open
+from streamwatch.trail import Trail
+from streamwatch.watcher import BLIND, Watcher, drift_name
+
+SCHEMA_ID = "https://streamwatch.dev/schemas/alert-1.json"
+
+
+class Composer:
+    """Writes alerts in the name of one config."""
+
+    def __init__(self, config: Config) -> None:
+        self.source = config.source
+        self.made_by = MadeBy(streamwatch=__version__, config=config.digest)
+
+    def alert(
+        self,
+        key: StreamKey,
+        trail: Trail,
+        watcher: Watcher,
+        about: str,
+        decision: Decision,
+        drift: Drift | None,
+        found: Detection | Look | None = None,
+    ) -> Alert:
+        """`drift` is what stands after the decision, or stood before it when nothing does any more. `found` is what
+        was found just now, if anything; else the alert goes on from what was said before."""
+        assert decision.state is not None
+        state, reason, time_s = decision.state, decision.reason, decision.time_s
+        monitor, policy = watcher.monitor, watcher.monitor.policy
+        before = watcher.said.get(about)
+        alert_id = self.id(key, trail, watcher.monitor.name, watcher.label, about, watcher.digest, decision)
+        change = None
+        direction: Literal["up", "down"] | None = None
+        if drift is not None:
+            change = Change(
+                from_=drift.before.mean, from_n=drift.before.n, to=drift.said.mean, to_n=drift.said.n
+            )
+            direction = "up" if drift.said.mean >= drift.before.mean else "down"
+        if isinstance(found, Detection):
+            onset = Onset(time=rfc3339(found.onset_time_s), uncertain_s=found.onset_uncertain_s)
+            evidence, cut = trail.evidence(found.onset_time_s)
+        elif before is not None:
+            onset, evidence, cut = before.data.onset, before.data.evidence, before.data.evidence_cut
+        else:
+            onset = None
+            evidence, cut = trail.evidence(time_s)
+        unseen = before.data.unseen if before is not None else None
+        if isinstance(found, Look):
+            limit = 1.0 if found.none else policy.blind.unusable
+            unseen = Unseen(count=found.of if found.none else found.unusable, of=found.of, limit=limit)
+        data = AlertData(
+            key=dedup_key(self.source, key, monitor.name, watcher.label, about),
+            reason=reason,
+            incident=before.data.incident if before is not None else alert_id,
+            model=key.model,
+            version=key.version or None,
+            versions_seen=tuple(sorted(trail.versions)),
+            segment=dict(key.segment),
+            monitor=monitor.name,
+            signal=_signal(watcher, drift_name(about) if about != BLIND else ""),
+            detector={"name": monitor.detector.label, **plain(monitor.detector)},
+            direction=direction,
+            change=change,
+            onset=onset,
+            unseen=unseen,
+            promise=Promise(),
+            labels=Labels(read="inline") if watcher.signal.of_labels else None,
+            evidence=evidence,
+            evidence_cut=cut,
+            made_by=self.made_by,
+            owner=policy.owner,
+            runbook=policy.runbook,
+            tags=policy.tags,
+            summary=f"{monitor.name} of {key} {_happened(state, reason, change, unseen)}",
+        )
+        return Alert(
+            id=alert_id,
+            source=self.source,
+            type=f"streamwatch.alert.{state}",
+            subject=key.model,
+            time=rfc3339(time_s),
+            dataschema=SCHEMA_ID,
+            severity=policy.severity,
+            open=is_open(state),
+            data=data,
+        )
+
+    def ended(
+        self, key: StreamKey, trail: Trail, digest: str, about: str, said: Alert, decision: Decision
+    ) -> Alert:
+        """The end of what is open, for a reason outside the data (retired, evicted, removed from the config). It
+        needs nothing but the alert last written: the monitor may not exist any more."""
+        data = said.data
+        monitor, signal = data.monitor, str(data.signal.get("text", ""))
+        return msgspec.structs.replace(
+            said,
+            id=self.id(key, trail, monitor, signal, about, digest, decision),
+            type="streamwatch.alert.ended",
+            time=rfc3339(decision.time_s),
+            open=False,
+            data=msgspec.structs.replace(
+                data,
+                reason=decision.reason,
+                made_by=self.made_by,
+                summary=f"{monitor} of {key} ended: {_ENDED[decision.reason]}",
+            ),
+        )
+
+    def id(
+        self,
+        key: StreamKey,
+        trail: Trail,
+        monitor: str,
+        signal: str,
+        about: str,
+        digest: str,
+        decision: Decision,
+    ) -> str:
+        return stable_id(
+            self.source,
+            monitor,
+            signal,
+            about,
+            key.model,
+            key.version,
+            key.segment,
+            decision.state,
+            decision.reason,
+            decision.time_s,
+            trail.last_id,
+            trail.n,
+            digest,
+        )
+
+
+_ENDED = {
+    "retired": "the version has no events any more while another has",
+    "evicted": "too many stream keys, and this one was silent longest",
+    "removed": "the monitor was changed or removed from the config",
+}
+
+
+def _signal(watcher: Watcher, name: str) -> dict[str, Any]:
+    described = {"kind": watcher.signal.kind, "text": watcher.label}
+    for part in ("name", "value"):
+        value = getattr(watcher.signal, part)
+        if value is not None:
+            described[part] = value
+    if name:
+        described["of"] = name
+    return described
+
+
+def _happened(state: State, reason: str, change: Change | None, unseen: Unseen | None) -> str:
+    if state in ("blind", "seeing"):
+        if state == "seeing":
+            return "sees again: its values are usable"
+        counts = "" if unseen is None else f": {unseen.count} of the last {unseen.of} values"
+        what = "missing" if unseen is not None and unseen.limit == 1.0 else "unusable"
+        again = "is still blind" if reason == "reminder" else "is blind"
+        return f"{again}{counts} {what}" if counts else again
+    assert change is not None
+    was, now = _short(change.from_), _short(change.to)
+    if state == "settled":
+        return f"settled at {now} (was {was} before)"
+    verb = "rose" if change.to >= change.from_ else "fell"
+    match reason:
+        case "reminder":
+            return f"is still open: {verb} from {was} to {now}"
+        case "improved":
+            return f"improved: now {now} (was {was} before the change)"
+        case "worse":
+            return f"got worse: {verb} from {was} to {now}"
+        case "turned":
+            return f"turned: {verb} from {was} to {now}"
+    return f"{verb} from {was} to {now}"
+
+
+def _short(value: float) -> str:
+    return f"{value:.3g}" if abs(value) < 1e6 else f"{value:.4g}"

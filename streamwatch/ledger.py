@@ -1,0 +1,74 @@
+"""What an engine keeps between batches: its streams, what changed since the last commit, and what is due when."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from itertools import count
+
+from streamwatch.events import StreamKey
+from streamwatch.state import pack
+from streamwatch.stream import Stream, state_key
+from streamwatch.watcher import Watcher
+
+
+class Ledger:
+    """`streams` is read freely; it is changed through `open` and `close`."""
+
+    def __init__(self) -> None:
+        self.streams: dict[StreamKey, Stream] = {}
+        self.versions: dict[StreamKey, Stream] = {}
+        self._changed: set[StreamKey] = set()
+        self._gone: set[StreamKey] = set()
+        self._due: list[tuple[float, tuple[object, ...], int, Stream]] = []
+        self._number = count()
+
+    def open(self, stream: Stream) -> None:
+        self.streams[stream.key] = stream
+        if stream.key.version is not None and not stream.key.segment:
+            self.versions[stream.key] = stream
+        self._gone.discard(stream.key)
+
+    def close(self, key: StreamKey) -> Stream:
+        """The stream goes: nothing of it is due any more, and its state is deleted with the next commit."""
+        stream = self.streams.pop(key)
+        self.versions.pop(key, None)
+        self._changed.discard(key)
+        self._gone.add(key)
+        return stream
+
+    def forget(self, key: StreamKey) -> None:
+        """State of a key that the config does not watch any more is deleted with the next commit."""
+        self._gone.add(key)
+
+    def changed(self, key: StreamKey) -> None:
+        self._changed.add(key)
+
+    def changes(self) -> dict[str, bytes | None]:
+        """State that changed since the last call; None = deleted."""
+        changes: dict[str, bytes | None] = {state_key(key): None for key in self._gone}
+        for key in self._changed:
+            changes[state_key(key)] = pack("key", self.streams[key].dump())
+        self._changed.clear()
+        self._gone.clear()
+        return dict(sorted(changes.items()))
+
+    def remind(self, stream: Stream, watcher: Watcher) -> None:
+        """Note when what stands on the watcher is due. Notes are never removed; a note that is not true any more is
+        dropped when its time comes."""
+        for due_s, about in watcher.due():
+            if due_s != float("inf"):
+                order = (stream.order, watcher.position, watcher.label, about)
+                heapq.heappush(self._due, (due_s, order, next(self._number), stream))
+
+    def due(self, until_s: float) -> Iterator[tuple[float, Stream, Watcher, str]]:
+        """What is due up to a stream time, by time, stream key and monitor: (when, stream, watcher, about what)."""
+        while self._due and self._due[0][0] <= until_s:
+            due_s, (_, position, label, about), _, stream = heapq.heappop(self._due)
+            watcher = stream.watchers.get((position, label))  # type: ignore[call-overload]
+            if (
+                watcher is not None
+                and self.streams.get(stream.key) is stream
+                and watcher.due_of(about) == due_s
+            ):
+                yield due_s, stream, watcher, str(about)

@@ -1,0 +1,229 @@
+"""What a config wants to be watched: which monitors read which stream keys, and what they need of an event."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from streamwatch.alerts import Alert, stable_id
+from streamwatch.config import Config, Monitor, plain
+from streamwatch.errors import StateDamaged
+from streamwatch.events import Events, Needs, StreamKey
+from streamwatch.rowgroups import Cut, Rows
+from streamwatch.series import Bools, Reading
+from streamwatch.signals import ModelSpec, Signal
+from streamwatch.stream import Stream
+from streamwatch.trail import Trail
+from streamwatch.watcher import Watcher, said_before
+
+MAX_ENTRIES = 100_000
+MAX_FEATURES = 1000  # watchers of one `of: all` monitor on one stream key
+
+
+class Removed(NamedTuple):
+    """A watcher in the state that the config does not have any more, or has with another meaning."""
+
+    monitor: str
+    digest: str
+    said: Mapping[str, Alert]
+
+
+class Entry(NamedTuple):
+    """A monitor as it stands for the stream keys of one cut and model. `spec_id` tells specs apart, cheaply."""
+
+    position: int
+    monitor: Monitor
+    label: str
+    spec: ModelSpec
+    spec_id: int
+
+
+class Plan:
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.needs = _needs(config)
+        self.cuts = tuple(dict.fromkeys(cut for monitor in config.monitors for cut in _cuts(monitor)))
+        self.version_cut = next((cut for cut in self.cuts if cut == Cut("version", ())), None)
+        self._digests: dict[tuple[int, str], str] = {}
+        self._entries: dict[tuple[Cut, str], tuple[Entry, ...]] = {}
+        self._specs: list[ModelSpec] = []
+
+    def entries(self, key: StreamKey) -> tuple[Entry, ...]:
+        """The monitors that watch this stream key, in the order of the config."""
+        at = cut_of(key), key.model
+        found = self._entries.get(at)
+        if found is None:
+            spec = self.config.spec(key.model)
+            if spec not in self._specs:
+                self._specs.append(spec)
+            found = tuple(
+                Entry(position, monitor, str(monitor.signal), spec, self._specs.index(spec))
+                for position, monitor in enumerate(self.config.monitors)
+                if at[0] in _cuts(monitor) and (monitor.models is None or key.model in monitor.models)
+            )
+            if len(self._entries) >= MAX_ENTRIES:
+                self._entries.clear()
+            self._entries[at] = found
+        return found
+
+    def stream(self, key: StreamKey) -> Stream:
+        """A fresh stream. Watchers of `of: all` monitors come when their feature has its first value."""
+        stream = Stream(key)
+        for entry in self.entries(key):
+            if entry.monitor.of is None:
+                stream.add(self.watcher(entry, entry.monitor.signal, key.model))
+        return stream
+
+    def watcher(self, entry: Entry, signal: Signal, model: str) -> Watcher:
+        monitor = entry.monitor
+        detector = monitor.detector.build(signal.value_kind(entry.spec), monitor.policy.direction)
+        return Watcher(monitor, entry.position, signal, detector, self.digest(entry.position, model))
+
+    def reads(
+        self, stream: Stream, rows: Rows, readings: Readings
+    ) -> Iterator[tuple[Watcher, Reading, Rows]]:
+        """Each watcher of the stream with its reading of the batch, and those of `rows` that it reads."""
+        for entry in self.entries(stream.key):
+            mine = rows
+            if entry.monitor.where is not None:
+                mine = rows[readings.where(entry)[rows]]
+                if not len(mine):
+                    continue
+            if entry.monitor.of is None:
+                watcher = stream.watchers[entry.position, entry.label]
+                yield watcher, readings.of(entry, watcher.signal, entry.label), mine
+            else:
+                yield from self._reads_all(stream, entry, mine, readings)
+
+    def _reads_all(
+        self, stream: Stream, entry: Entry, rows: Rows, readings: Readings
+    ) -> Iterator[tuple[Watcher, Reading, Rows]]:
+        known = {label: watcher for (at, label), watcher in stream.watchers.items() if at == entry.position}
+        for label, watcher in known.items():
+            yield watcher, readings.of(entry, watcher.signal, label), rows
+        arriving: list[tuple[int, str, Signal, Reading]] = []
+        for name in readings.feature_names() - set(entry.monitor.except_):
+            signal = entry.monitor.signal.named(name)
+            label = str(signal)
+            if label not in known:
+                reading = readings.of(entry, signal, label)
+                values = reading.values[rows]
+                there = np.flatnonzero(values == 0 if signal.kind == "missing" else ~np.isnan(values))
+                if len(there):
+                    arriving.append((int(there[0]), name, signal, reading))
+        arriving.sort(key=lambda new: new[:2])
+        for first, _, signal, reading in arriving[: MAX_FEATURES - len(known)]:
+            watcher = self.watcher(entry, signal, stream.key.model)
+            stream.add(watcher)
+            yield watcher, reading, rows[first:]
+
+    def digest(self, position: int, model: str) -> str:
+        """Of what gives a monitor's numbers their meaning on one model; not of severity, owner, texts or times."""
+        found = self._digests.get((position, model))
+        if found is None:
+            monitor = self.config.monitors[position]
+            needs = _needs_of(monitor)
+            fields = sorted(needs.fields | {"model", "version", "time"})
+            if needs.features or needs.all_features:
+                fields.append("features")
+            found = self._digests[position, model] = stable_id(
+                str(monitor.signal),
+                monitor.of,
+                sorted(monitor.except_),
+                monitor.detector.label,
+                monitor.detector.state_version,
+                plain(monitor.detector),
+                monitor.policy.direction,
+                None if monitor.where is None else plain(monitor.where),
+                monitor.by,
+                monitor.per,
+                plain(self.config.spec(model)),
+                [{name: plain(entry.read).get(name) for name in fields} for entry in self.config.inputs],
+            )
+        return found
+
+    def load(self, content: Mapping[str, Any], where: str) -> tuple[Stream, tuple[str, ...], list[Removed]]:
+        """A stream from its dump; the monitors whose state was taken over, and the watchers that were not."""
+        try:
+            model, version, segment = content["key"]
+            key = StreamKey(model, version, tuple((str(name), str(value)) for name, value in segment))
+            dumps = list(content["watchers"])
+            trail = Trail.load(content["trail"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise StateDamaged(f"state {where}: not a stream: {error!r}") from error
+        stream = self.stream(key)
+        stream.trail = trail
+        by_name = {entry.monitor.name: entry for entry in self.entries(key)}
+        kept: list[str] = []
+        removed: list[Removed] = []
+        for dump in dumps:
+            try:
+                name, text, digest = str(dump["monitor"]), str(dump["signal"]), str(dump["digest"])
+            except (KeyError, TypeError) as error:
+                raise StateDamaged(f"state {where}: not a watcher: {error!r}") from error
+            entry = by_name.get(name)
+            if entry is None or self.digest(entry.position, key.model) != digest:
+                removed.append(Removed(name, digest, said_before(dump)))
+                continue
+            signal = Signal.model_validate(text)
+            kind = signal.value_kind(entry.spec)
+            stream.add(Watcher.load(dump, entry.monitor, entry.position, signal, kind))
+            kept.append(name)
+        return stream, tuple(kept), removed
+
+
+class Readings:
+    """What the signals read of one batch: each once, before grouping."""
+
+    def __init__(self, events: Events) -> None:
+        self._events = events
+        self._readings: dict[tuple[str, int], Reading] = {}
+        self._where: dict[int, Bools] = {}
+        self._names: frozenset[str] | None = None
+
+    def of(self, entry: Entry, signal: Signal, label: str) -> Reading:
+        at = label, entry.spec_id
+        reading = self._readings.get(at)
+        if reading is None:
+            reading = self._readings[at] = signal.read(self._events, entry.spec)
+        return reading
+
+    def where(self, entry: Entry) -> Bools:
+        rows = self._where.get(entry.position)
+        if rows is None:
+            assert entry.monitor.where is not None
+            rows = self._where[entry.position] = entry.monitor.where.rows(self._events)
+        return rows
+
+    def feature_names(self) -> frozenset[str]:
+        """Names of all features that occur in the batch."""
+        if self._names is None:
+            rows = self._events.all_features or ()
+            self._names = frozenset().union(*(row for row in rows if isinstance(row, Mapping)))
+        return self._names
+
+
+def cut_of(key: StreamKey) -> Cut:
+    return Cut("model" if key.version is None else "version", tuple(name for name, _ in key.segment))
+
+
+def _cuts(monitor: Monitor) -> tuple[Cut, ...]:
+    return (Cut(monitor.per, ()), *(Cut(monitor.per, by) for by in monitor.by))
+
+
+def _needs_of(monitor: Monitor) -> Needs:
+    needs = monitor.signal.needs()
+    if monitor.of == "all":
+        needs |= Needs(all_features=True)
+    if monitor.where is not None:
+        needs |= monitor.where.needs()
+    return needs | Needs(features=frozenset(name for by in monitor.by for name in by))
+
+
+def _needs(config: Config) -> Needs:
+    needs = Needs()
+    for monitor in config.monitors:
+        needs |= _needs_of(monitor)
+    return needs

@@ -1,0 +1,84 @@
+"""Which rows of a batch belong to which stream key.
+
+A cut is one way to make stream keys of events: per model or per version, and by which features. Every cut of the
+config gives each row one stream key, or none (a feature of the slicing has no usable value).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from streamwatch.categories import segment_values
+from streamwatch.events import Events, StreamKey
+
+Rows = npt.NDArray[np.int64]
+
+
+class Cut(NamedTuple):
+    """`by` empty: the whole."""
+
+    per: Literal["model", "version"]
+    by: tuple[str, ...]
+
+
+UNVERSIONED = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Keyed:
+    """n rows under one cut: `codes` (n,) int64 index into `keys`, -1 where the row has no stream key."""
+
+    keys: Sequence[StreamKey]
+    codes: npt.NDArray[np.int64]
+
+    def groups(self, start: int, stop: int) -> Iterator[tuple[StreamKey, Rows]]:
+        """Each stream key with its rows in [start, stop), ascending; keys in order of their first row."""
+        codes = self.codes[start:stop]
+        if len(self.keys) == 1 and len(codes) and codes.min() == 0:
+            yield self.keys[0], np.arange(start, stop, dtype=np.int64)
+            return
+        order = np.argsort(codes, kind="stable")
+        ordered = codes[order]
+        edges = np.flatnonzero(np.diff(ordered)) + 1
+        starts = [0, *edges.tolist()]
+        stops = [*edges.tolist(), len(ordered)]
+        order += start
+        for begin, end in zip(starts, stops, strict=True):
+            if begin == end:
+                continue
+            code = int(ordered[begin])
+            if code >= 0:
+                yield self.keys[code], order[begin:end]
+
+
+def keyed(events: Events, cut: Cut) -> Keyed:
+    """The stream key of every event under one cut. An event without a version has the version "" where versions
+    are told apart, so that it is not taken for "all versions together"."""
+    versions: Sequence[str | None]
+    if cut.per == "version":
+        versions = [UNVERSIONED if version is None else version for version in events.version]
+    else:
+        versions = [None] * len(events)
+    codes = _Codes()
+    if cut.by:
+        rows = zip(events.model, versions, segment_values(events, cut.by), strict=True)
+        numbers = [-1 if row[2] is None else codes[row] for row in rows]
+        keys = [StreamKey(model, version, segment) for model, version, segment in codes]
+    elif cut.per == "version":
+        numbers = list(map(codes.__getitem__, zip(events.model, versions, strict=True)))
+        keys = [StreamKey(model, version) for model, version in codes]
+    else:
+        numbers = list(map(codes.__getitem__, events.model))
+        keys = [StreamKey(model, None) for model in codes]
+    return Keyed(keys, np.array(numbers, dtype=np.int64))
+
+
+class _Codes(dict):  # type: ignore[type-arg]  # of whatever is hashable to its number, in order of first appearance
+    def __missing__(self, key: object) -> int:
+        code = self[key] = len(self)
+        return code

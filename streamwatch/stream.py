@@ -1,0 +1,48 @@
+"""A stream: all that is kept for one stream key: its trail and its watchers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from streamwatch.events import StreamKey
+from streamwatch.trail import Trail
+from streamwatch.watcher import Watcher
+
+Order = tuple[str, str, tuple[tuple[str, str], ...]]
+
+
+class Stream:
+    """`watchers` by (position of the monitor in the config, signal as text)."""
+
+    __slots__ = ("key", "order", "trail", "watchers")
+
+    def __init__(self, key: StreamKey, trail: Trail | None = None) -> None:
+        self.key = key
+        self.order: Order = key_order(key)
+        self.trail = Trail() if trail is None else trail
+        self.watchers: dict[tuple[int, str], Watcher] = {}
+
+    def add(self, watcher: Watcher) -> None:
+        self.watchers[watcher.position, watcher.label] = watcher
+
+    def dump(self) -> dict[str, Any]:
+        return {
+            "key": [self.key.model, self.key.version, [list(pair) for pair in self.key.segment]],
+            "trail": self.trail.dump(),
+            "watchers": [watcher.dump() for _, watcher in sorted(self.watchers.items())],
+        }
+
+
+def key_order(key: StreamKey) -> Order:
+    """All versions together sort before each version."""
+    return key.model, "" if key.version is None else f"v{key.version}", key.segment
+
+
+def state_key(key: StreamKey) -> str:
+    """The key of the stream's record in the state topic.
+
+    >>> state_key(StreamKey("fraud", None, (("country", "DE"),)))
+    'stream:["fraud",null,[["country","DE"]]]'
+    """
+    return "stream:" + json.dumps([key.model, key.version, key.segment], separators=(",", ":"))

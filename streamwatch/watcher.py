@@ -1,0 +1,197 @@
+"""A watcher: one monitor on one signal of one stream key, with its detector, its eyes and what stands.
+
+It reads values and says what it found, by row; `engine` brings what all watchers found into the order of events and
+asks the policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import astuple
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from streamwatch.alerts import Alert
+from streamwatch.config import Monitor
+from streamwatch.detectors.base import Detection, Detector, Level
+from streamwatch.errors import StateDamaged
+from streamwatch.eyes import Eyes
+from streamwatch.policy import Blindness, Drift, Look, blind_due_s, drift_due_s
+from streamwatch.series import Floats, Kind, Reading
+from streamwatch.signals import Signal
+
+Rows = npt.NDArray[np.int64]
+
+BLIND = "blind"
+SHORT = 4  # runs of at most this many rows are read value by value: arrays cost more there
+
+
+class Found(NamedTuple):
+    """What a watcher found at one row: a detection, or a look that changes something."""
+
+    row: int
+    what: Detection | Look
+
+
+class Watcher:
+    """`digest` is of what gives its numbers their meaning; state of another digest is not taken over."""
+
+    __slots__ = (
+        "blindness",
+        "detector",
+        "digest",
+        "drifts",
+        "eyes",
+        "label",
+        "monitor",
+        "position",
+        "said",
+        "signal",
+        "unusable",
+    )
+
+    def __init__(
+        self, monitor: Monitor, position: int, signal: Signal, detector: Detector, digest: str
+    ) -> None:
+        self.monitor = monitor
+        self.position = position
+        self.signal = signal
+        self.label = str(signal)
+        self.detector = detector
+        self.digest = digest
+        self.eyes = Eyes(monitor.policy.blind)
+        self.drifts: dict[str, Drift] = {}
+        self.blindness: Blindness | None = None
+        self.said: dict[str, Alert] = {}
+        self.unusable = 0
+
+    def read(self, reading: Reading, times_s: Floats, rows: Rows) -> list[Found]:
+        """Read rows, ascending; what was found: looks and detections, each in order of rows."""
+        if len(rows) <= SHORT:
+            return self._read_short(reading, times_s, rows)
+        values = reading.values[rows]
+        usable = ~np.isnan(values)
+        found: list[Found] = []
+        if usable.all():
+            looks = self.eyes.read(usable, ~usable)
+            found.extend(Found(int(rows[at]), look) for at, look in looks)
+            read = rows
+        else:
+            unusable = reading.unusable[rows]
+            self.unusable += int(unusable.sum())
+            expected = reading.expected[rows] | unusable | usable
+            looks = self.eyes.read(usable[expected], unusable[expected])
+            found.extend(Found(int(rows[expected][at]), look) for at, look in looks)
+            read, values = rows[usable], values[usable]
+        if len(read):
+            found.extend(
+                Found(int(read[detection.position]), detection)
+                for detection in self.detector.update(values, times_s[read])
+            )
+        return found
+
+    def _read_short(self, reading: Reading, times_s: Floats, rows: Rows) -> list[Found]:
+        found: list[Found] = []
+        for row in rows.tolist():
+            value = float(reading.values[row])
+            usable = value == value  # NaN is not
+            if usable:
+                look = self.eyes.read_one(True, False)
+            else:
+                unusable = bool(reading.unusable[row])
+                if not unusable and not reading.expected[row]:
+                    continue
+                self.unusable += unusable
+                look = self.eyes.read_one(False, unusable)
+            if look is not None:
+                found.append(Found(row, look))
+            if usable:
+                found.extend(
+                    Found(row, detection)
+                    for detection in self.detector.update_one(value, float(times_s[row]))
+                )
+        return found
+
+    def due(self) -> Iterator[tuple[float, str]]:
+        """For all that stands: the stream time at which it next has something to say, and what it is about."""
+        policy = self.monitor.policy
+        for name, drift in self.drifts.items():
+            yield drift_due_s(policy, drift), drift_about(name)
+        if self.blindness is not None:
+            yield blind_due_s(policy, self.blindness), BLIND
+
+    def due_of(self, about: str) -> float | None:
+        return next((due_s for due_s, what in self.due() if what == about), None)
+
+    def dump(self) -> dict[str, Any]:
+        return {
+            "monitor": self.monitor.name,
+            "signal": self.label,
+            "digest": self.digest,
+            "detector": self.detector.dump(),
+            "eyes": self.eyes.dump(),
+            "drifts": {name: _drift_plain(drift) for name, drift in self.drifts.items()},
+            "blindness": None if self.blindness is None else list(astuple(self.blindness)),
+            "said": {about: msgspec.to_builtins(alert) for about, alert in self.said.items()},
+        }
+
+    @classmethod
+    def load(
+        cls, dump: Mapping[str, Any], monitor: Monitor, position: int, signal: Signal, kind: Kind
+    ) -> Watcher:
+        """StateDamaged if it is not what `dump` wrote."""
+        try:
+            detector = monitor.detector.load(kind, monitor.policy.direction, dump["detector"])
+            watcher = cls(monitor, position, signal, detector, str(dump["digest"]))
+            watcher.eyes.load(dump["eyes"])
+            watcher.drifts = {str(name): _drift(plain) for name, plain in dump["drifts"].items()}
+            if dump["blindness"] is not None:
+                since_s, said_s = dump["blindness"]
+                watcher.blindness = Blindness(float(since_s), float(said_s))
+            watcher.said = said_before(dump)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise StateDamaged(f"state of monitor {monitor.name!r} on {signal}: {error!r}") from error
+        return watcher
+
+
+def drift_about(name: str) -> str:
+    """What an alert is about: each named detection stands for itself."""
+    return f"drift:{name}" if name else "drift"
+
+
+def drift_name(about: str) -> str:
+    return about.partition(":")[2]
+
+
+def said_before(dump: Mapping[str, Any]) -> dict[str, Alert]:
+    """The last alert of all that is open in a dumped watcher, by what it is about."""
+    try:
+        return {str(about): msgspec.convert(alert, Alert) for about, alert in dump["said"].items()}
+    except (KeyError, TypeError, AttributeError, msgspec.ValidationError) as error:
+        raise StateDamaged(f"open alerts in the state: {error!r}") from error
+
+
+def _drift_plain(drift: Drift) -> list[float]:
+    return [
+        drift.before.mean,
+        drift.before.n,
+        drift.said.mean,
+        drift.said.n,
+        drift.since_s,
+        drift.said_s,
+        drift.detected_s,
+    ]
+
+
+def _drift(plain: Any) -> Drift:
+    before, before_n, said, said_n, since_s, said_s, detected_s = plain
+    return Drift(
+        Level(float(before), int(before_n)),
+        Level(float(said), int(said_n)),
+        float(since_s),
+        float(said_s),
+        float(detected_s),
+    )
