@@ -1,30 +1,43 @@
-"""The config's field mapping, compiled to a decoder that reads only what the monitors need: bytes -> Events."""
+"""Records to events: each input's mapping compiled to a decoder that reads only what the monitors need.
+
+Only what identifies an event can make it a dead letter: the record itself, model, id, version, time. A value
+that cannot be used stands in its column as it came, or as `fields.Unusable`; whether it counts is for the signal
+to say. Rules; the first that holds gives the reason:
+
+1. A record of a topic that no input names is ignored (a sole input reads every topic, because a bare file's
+   topic is its name). A record without a value (tombstone) is counted.
+2. The record is empty, too deep, no UTF-8, no JSON, no object.
+3. model is missing, empty, no text or number, or longer than 1,024 characters; the same for id and version,
+   which may be missing (empty counts as missing). Numbers are written as text.
+4. time is no time, or outside [1970, record time + ahead]. Without a time the record's own counts. A record
+   without a timestamp (negative, as in a bare file of events) bounds nothing.
+
+Nothing here depends on how records fall into batches.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+import base64
+import codecs
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+import numpy as np
 
-from streamwatch.events import Decoded, Needs
+from streamwatch.columns import Columns, Rows
+from streamwatch.errors import SenderError
+from streamwatch.events import DeadLetter, Decoded, Events, Needs
+from streamwatch.identity import Wrong, texts, times
+from streamwatch.mapping import Input, Read
 from streamwatch.records import Batch
 
+__all__ = ["Decoder", "Input", "Payload", "Read"]
 
-class Read(BaseModel):
-    """Where each field of an event stands in a record. Stub."""
+Payload = Literal["none", "hash", "head"]
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Input(BaseModel):
-    """Topics of one kind with the mapping of their fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    topics: tuple[str, ...] = Field(min_length=1)
-    kind: Literal["predictions"] = "predictions"
-    read: Read = Field(default_factory=Read)
+_HEAD: Final = 4096
 
 
 class Decoder:
@@ -35,9 +48,119 @@ class Decoder:
         inputs: Sequence[Input],
         needs: Needs,
         ahead_s: float = 300.0,
-        payload: Literal["none", "hash", "head"] = "none",
+        payload: Payload = "none",
     ) -> None:
-        raise NotImplementedError
+        self._columns = [Columns(entry.read, needs) for entry in inputs]
+        self._input_of = {topic: index for index, entry in enumerate(inputs) for topic in entry.topics}
+        self._needs = needs
+        self._ahead_s = ahead_s
+        self._payload: Payload = payload
 
     def decode(self, batch: Batch) -> Decoded:
-        raise NotImplementedError
+        """Every record as an event, a dead letter, a tombstone, or ignored. Its content raises nothing."""
+        unknown = 0 if len(self._columns) == 1 else -1
+        inputs = np.array(
+            [self._input_of.get(source.topic, unknown) for source in batch.sources], dtype=np.int64
+        )
+        of_record = inputs[batch.source] if len(batch) else np.zeros(0, dtype=np.int64)
+        parts: list[Events] = []
+        dead: dict[int, SenderError] = {}
+        tombstones = 0
+        for index, columns in enumerate(self._columns):
+            at = [row for row in np.flatnonzero(of_record == index).tolist() if batch.value[row] is not None]
+            tombstones += int((of_record == index).sum()) - len(at)
+            parts.append(self._events(columns, batch, at, dead))
+        return Decoded(
+            _merge([part for part in parts if len(part)] or parts[:1]),
+            [self._dead_letter(batch, row, dead[row]) for row in sorted(dead)],
+            int((of_record < 0).sum()),
+            tombstones,
+        )
+
+    def _events(self, columns: Columns, batch: Batch, at: list[int], dead: Wrong) -> Events:
+        """The events among the records at these positions; the others are added to `dead`."""
+        parsed, wrong = columns.json.rows([value for row in at if (value := batch.value[row]) is not None])
+        rows = _without(Rows(batch, at, parsed), wrong, dead)
+        wrong = {}
+        named = {
+            name: texts(columns.field(name, rows), columns.where(name), name == "model", wrong)
+            for name in ("model", "id", "version")
+        }
+        record_s = batch.timestamp_ms[rows.at] / 1000.0
+        time_s = times(columns.field("time", rows), columns.where("time"), record_s, self._ahead_s, wrong)
+        if wrong:
+            kept = [row for row in range(len(rows)) if row not in wrong]
+            named = {name: [column[row] for row in kept] for name, column in named.items()}
+            time_s = time_s[kept]
+            rows = _without(rows, wrong, dead)
+        return Events(
+            np.array(rows.at, dtype=np.int64),
+            time_s,
+            named["id"],
+            named["model"],
+            named["version"],
+            {name: columns.field(name, rows) for name in sorted(self._needs.fields)},
+            columns.features(rows),
+            columns.all_features(rows),
+        )
+
+    def _dead_letter(self, batch: Batch, row: int, error: SenderError) -> DeadLetter:
+        topic, partition = batch.sources[batch.source[row]]
+        return DeadLetter(
+            topic,
+            partition,
+            int(batch.offset[row]),
+            int(batch.timestamp_ms[row]),
+            error.code,
+            error.field,
+            str(error),
+            _kept(batch.value[row] or b"", self._payload),
+        )
+
+
+def _without(rows: Rows, wrong: Wrong, dead: Wrong) -> Rows:
+    """The rows that are not wrong; the wrong ones go to `dead` by their position in the batch."""
+    if not wrong:
+        return rows
+    for row, error in wrong.items():
+        dead[rows.at[row]] = error
+    return rows.keep([row for row in range(len(rows)) if row not in wrong])
+
+
+def _merge(parts: Sequence[Events]) -> Events:
+    """The events of all inputs in the order of their records."""
+    if len(parts) == 1:
+        return parts[0]
+    record = np.concatenate([part.record for part in parts])
+    order = np.argsort(record, kind="stable")
+    positions = order.tolist()
+
+    def woven(columns: Iterable[Sequence[Any]]) -> list[Any]:
+        joined = list(chain.from_iterable(columns))
+        return [joined[position] for position in positions]
+
+    first = parts[0]
+    return Events(
+        record[order],
+        np.concatenate([part.time_s for part in parts])[order],
+        woven(part.id for part in parts),
+        woven(part.model for part in parts),
+        woven(part.version for part in parts),
+        {name: woven(part.fields[name] for part in parts) for name in first.fields},
+        {name: woven(part.features[name] for part in parts) for name in first.features},
+        None if first.all_features is None else woven(part.all_features or () for part in parts),
+    )
+
+
+def _kept(value: bytes, payload: Payload) -> Mapping[str, Any] | None:
+    """What a dead letter keeps of a record: nothing, its hash, or at most its first 4 KiB."""
+    if payload == "none":
+        return None
+    if payload == "hash":
+        return {"sha256": hashlib.sha256(value).hexdigest(), "bytes": len(value)}
+    head = value[:_HEAD]
+    try:  # a character cut in two at the end is left out
+        text = codecs.getincrementaldecoder("utf-8")().decode(head, final=len(value) <= _HEAD)
+    except UnicodeDecodeError:
+        return {"head_base64": base64.b64encode(head).decode(), "bytes": len(value)}
+    return {"head": text, "bytes": len(value)}
