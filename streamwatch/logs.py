@@ -57,9 +57,7 @@ class Stderr(logging.StreamHandler[TextIO]):
 
     def emit(self, record: logging.LogRecord) -> None:
         now = self._clock()
-        for (name, level, text), count in self._limit.due(now):
-            repeated = f"{text} ({count} more like this in the last seconds)"
-            super().emit(logging.LogRecord(name, level, "", 0, repeated, None, None))
+        self._counts(now)
         if record.name != LOGGER:
             text = record.getMessage()
             # Numbers differ from line to line (ports, ids, milliseconds): they do not make it news.
@@ -67,6 +65,15 @@ class Stderr(logging.StreamHandler[TextIO]):
             if not self._limit.allows(kind, now):
                 return
         super().emit(record)
+
+    def _counts(self, now: float, everything: bool = False) -> None:
+        for (name, level, text), count in self._limit.due(now, everything):
+            repeated = f"{text} ({count} more like this in the last seconds)"
+            super().emit(logging.LogRecord(name, level, "", 0, repeated, None, None))
+
+    def end(self) -> None:
+        self._counts(self._clock(), everything=True)
+        self.flush()
 
 
 def configure(
@@ -126,10 +133,11 @@ def log() -> structlog.stdlib.BoundLogger:
     return logger
 
 
-def flush() -> None:
-    """For those who are about to end the process without Python's own ending."""
+def end() -> None:
+    """Write what is still held back: for those who are about to end the process."""
     for handler in logging.getLogger().handlers:
-        handler.flush()
+        if isinstance(handler, Stderr):
+            handler.end()
 
 
 def _json(event: Any, **_: Any) -> str:

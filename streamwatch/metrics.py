@@ -79,7 +79,7 @@ class Metrics:
         self.registry.register(self._live)
 
     def text(self) -> bytes:
-        return generate_latest(self.registry)
+        return generate_latest(_Told(self.registry))
 
     def opened(self, opened: Opened) -> None:
         self._restores.inc()
@@ -137,6 +137,20 @@ class Metrics:
         self._live.keep(watcher for engine in engines.values() for watcher in engine.gauges())
 
 
+class _Told(CollectorRegistry):
+    """A registry without the `_created` series that prometheus-client adds to each counter: they double the
+    number of series, and can be switched off only for the whole process."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        super().__init__()
+        self._registry = registry
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._registry.collect():
+            metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
+            yield metric
+
+
 class _Live(Collector):
     """What is read at the scrape: ages, which change without the loop, and the last snapshot of monitors."""
 
@@ -177,7 +191,7 @@ class _Live(Collector):
 
 
 _WATCHED: tuple[tuple[str, str, Callable[[Watcher], float | None]], ...] = (
-    ("level", "Mean of the signal since its last change.", lambda w: w.level),
+    ("level", "Mean of the signal since its last change.", lambda w: w.level if w.n else None),
     ("values", "Values that the level rests on.", lambda w: w.n),
     ("statistic", "The detector's own statistic.", lambda w: w.statistic),
     ("reference", "Level of the reference.", lambda w: w.reference),

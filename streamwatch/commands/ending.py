@@ -10,19 +10,40 @@ import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 from streamwatch import logs
 
-# The platform gives 10 s from SIGTERM in the contract; one is kept for Python's own ending.
+# The platform gives 10 s from SIGTERM in the contract; one is kept for telling why and for Python's own ending.
 DEADLINE_S = 9.0
+TELL_S = 0.5
 UNCOMMITTED = 3
+
+
+def tell(level: str, event: str, **fields: Any) -> None:
+    """A log line, waited for only briefly: whoever hangs may hang in writing one, and holds the log's lock then."""
+
+    def write() -> None:
+        getattr(logs.log(), level)(event, **fields)
+
+    _briefly(write)
 
 
 def end_now(code: int) -> None:
     """End the process without Python's ending, which would wait for a thread or a call that hangs."""
-    logs.flush()
-    sys.stdout.flush()
+
+    def flush() -> None:
+        logs.end()
+        sys.stdout.flush()
+
+    _briefly(flush)
     os._exit(code)
+
+
+def _briefly(act: Callable[[], None]) -> None:
+    thread = threading.Thread(target=act, daemon=True)
+    thread.start()
+    thread.join(TELL_S)
 
 
 class Ending:
@@ -65,13 +86,12 @@ class Ending:
         if not number:
             return
         self._told()
-        logs.log().info("stopping", signal=signal.Signals(number).name)
         self.stop.set()
-        heard, _, _ = select.select([self._reader], [], [], self._deadline_s)
+        tell("info", "stopping", signal=signal.Signals(number).name)
+        heard, _, _ = select.select([self._reader], [], [], self._deadline_s - TELL_S)
         if heard and not self._reader.recv(1)[0]:
             return
-        why = "a second signal came" if heard else f"the last commit did not return in {self._deadline_s:g} s"
-        logs.log().critical(
-            "stopped", committed=False, detail=f"{why}: ended as a crash would; nothing is lost"
-        )
+        late = f"the last commit did not return in {self._deadline_s:g} s"
+        why = f"{'a second signal came' if heard else late}: ended as by a crash; the next start goes on"
+        tell("critical", "stopped", committed=False, detail=why)
         self._end(UNCOMMITTED)

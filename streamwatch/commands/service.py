@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from streamwatch import __version__, configfile, logs
-from streamwatch.commands.ending import UNCOMMITTED, Ending, end_now
+from streamwatch.commands.ending import UNCOMMITTED, Ending, end_now, tell
 from streamwatch.config import Config
 from streamwatch.errors import StreamwatchError
 from streamwatch.journal import Journal
@@ -92,9 +92,6 @@ def _started(config: Config, http: str | None) -> None:
 
 
 def _hang(limit_s: float, stack: str) -> None:
-    log().critical(
-        "watchdog",
-        detail=f"no progress of the loop for {limit_s:g} s: ended, to be started again",
-        stack=stack,
-    )
+    why = f"no progress of the loop for {limit_s:g} s: ended, to be started again"
+    tell("critical", "watchdog", detail=why, stack=stack)
     end_now(CRASHED)

@@ -1,0 +1,178 @@
+"""The metrics: what is counted, once, and how many series there can be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from streamwatch.engine import Gauge
+from streamwatch.errors import BrokerUnreachable
+from streamwatch.metrics import SNAPSHOT_S, Metrics
+from streamwatch.records import Source
+from streamwatch.transports.base import Opened, Progress, Stalled
+from tests.samples import Clock, alert, gauge, letter, work
+
+
+class Watched:
+    """The part of an engine that the metrics read."""
+
+    def __init__(self, *gauges: Gauge, stream_time_s: float | None = None, stream_keys: int = 0) -> None:
+        self._gauges = list(gauges)
+        self.stream_time_s = stream_time_s
+        self.stream_keys = stream_keys
+
+    def gauges(self) -> list[Gauge]:
+        return self._gauges
+
+
+def samples(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """What a scrape gives, as Prometheus' own parser reads it."""
+    return {
+        (sample.name.removeprefix("streamwatch_"), tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(metrics.text().decode())
+        for sample in family.samples
+    }
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return samples(metrics).get((name, tuple(sorted(labels.items()))))
+
+
+def turned(metrics: Metrics, progress: Progress, *engines: Watched, healthy: bool = True) -> None:
+    held: Mapping[int, Any] = dict(enumerate(engines))
+    metrics.turned(progress, held, healthy)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def metrics(clock: Clock) -> Metrics:
+    return Metrics(shown=3, clock=clock, now=Clock(1_000.0))
+
+
+def test_a_commit_counts_all_that_it_made_true(metrics: Metrics) -> None:
+    metrics.committed(
+        work(
+            records=9, events=5, ignored=2, tombstones=1, unusable={"score": 3},
+            alerts=[alert(), alert("settled", "info")], dead_letters=[letter(), letter(), letter("too deep")],
+        ),
+        0.02,
+    )  # fmt: skip
+    expected = {
+        ("records_total", ()): 9, ("events_total", ()): 5, ("ignored_records_total", ()): 2,
+        ("tombstones_total", ()): 1, ("commits_total", ()): 1, ("commit_seconds_sum", ()): 0.02,
+        ("commit_seconds_bucket", (("le", "0.01"),)): 0, ("commit_seconds_bucket", (("le", "0.02"),)): 1,
+        ("unusable_values_total", (("monitor", "score"),)): 3,
+        ("alerts_total", (("severity", "warning"), ("state", "firing"))): 1,
+        ("alerts_total", (("severity", "info"), ("state", "settled"))): 1,
+        ("dead_letters_total", (("code", "not json"),)): 2, ("dead_letters_total", (("code", "too deep"),)): 1,
+    }  # fmt: skip
+    assert {name: found for name, found in samples(metrics).items() if name in expected} == expected
+
+
+def test_overtaken_records_are_counted_from_the_sum_that_the_transport_gives(metrics: Metrics) -> None:
+    for total in (0, 3, 3, 4):
+        turned(metrics, Progress(overtaken=total))
+    assert value(metrics, "overtaken_records_total") == 4
+
+
+def test_failures_restores_losses_and_stalls_are_counted(metrics: Metrics) -> None:
+    metrics.failed(BrokerUnreachable("away"), None, 0.2)
+    metrics.opened(Opened(0, {}, b"", {}, {Source("predictions", 1): 12}))
+    metrics.stalled(Stalled(0, Source("predictions", 1), True))
+    metrics.stalled(Stalled(0, Source("predictions", 1), False))
+    assert value(metrics, "errors_total", error="BrokerUnreachable") == 1
+    assert value(metrics, "restores_total") == 1
+    assert value(metrics, "lost_records_total", topic="predictions", partition="1") == 12
+    assert value(metrics, "stalls_total") == 1
+
+
+def test_not_ready_and_a_failed_turn_show_at_once(metrics: Metrics) -> None:
+    found = []
+    for ready, healthy in [(True, True), (False, True), (True, False), (True, True)]:
+        turned(metrics, Progress(ready=ready), healthy=healthy)
+        found.append(value(metrics, "ready"))
+    assert found == [1, 0, 0, 1]
+
+
+def test_the_lag_of_a_partition_that_went_to_another_worker_is_not_shown(
+    metrics: Metrics, clock: Clock
+) -> None:
+    turned(metrics, Progress(lag={Source("p", 0): 5, Source("p", 1): 6}))
+    clock.now += SNAPSHOT_S
+    turned(metrics, Progress(lag={Source("p", 1): 7}))
+    assert value(metrics, "lag_records", topic="p", partition="1") == 7
+    assert value(metrics, "lag_records", topic="p", partition="0") is None
+
+
+def test_ages_grow_between_turns(metrics: Metrics, clock: Clock) -> None:
+    assert value(metrics, "last_fetch_age_seconds") is None
+    turned(metrics, Progress(fetched_at=clock.now), Watched(stream_time_s=940.0, stream_keys=2))
+    clock.now += 3.5
+    assert value(metrics, "last_fetch_age_seconds") == 3.5
+    assert value(metrics, "stream_time_delay_seconds") == 60.0
+    assert value(metrics, "stream_keys") == 2
+    assert value(metrics, "tasks") == 1
+
+
+def test_a_monitor_shows_its_level_its_detector_and_what_is_open(metrics: Metrics) -> None:
+    shown = gauge(version="3", segment=(("country", "DE"),), statistic=1.5, open=True, reference=0.1)
+    turned(metrics, Progress(), Watched(shown))
+    labels = {
+        "model": "fraud", "version": "3", "segment": "country=DE", "monitor": "error-rate", "signal": "error",
+    }  # fmt: skip
+    found = {
+        name: value(metrics, f"monitor_{name}", **labels)
+        for name in ("level", "values", "statistic", "reference", "warm", "open", "blind")
+    }
+    assert found == {
+        "level": 0.25, "values": 640, "statistic": 1.5, "reference": 0.1, "warm": 1, "open": 1, "blind": 0,
+    }  # fmt: skip
+
+
+def test_what_a_monitor_does_not_have_is_no_series(metrics: Metrics) -> None:
+    turned(metrics, Progress(), Watched(gauge(level=math.nan, n=0)))
+    names = {name for name, labels in samples(metrics) if labels}
+    assert "monitor_values" in names
+    assert not names & {"monitor_level", "monitor_statistic", "monitor_reference"}
+
+
+def test_series_are_bounded_whole_segments_first_and_those_left_out_are_counted(metrics: Metrics) -> None:
+    slices = [gauge(segment=(("country", name),)) for name in "abcd"]
+    whole = [gauge(monitor=name) for name in ("x", "y")]
+    turned(metrics, Progress(), Watched(*slices, *whole))
+    shown = {dict(labels)["monitor"] + dict(labels)["segment"]
+             for name, labels in samples(metrics) if name == "monitor_level"}  # fmt: skip
+    assert shown == {"x", "y", "error-ratecountry=a"}
+    assert value(metrics, "monitors_left_out") == 3
+
+
+def test_a_snapshot_of_the_monitors_is_taken_only_now_and_then(metrics: Metrics, clock: Clock) -> None:
+    turned(metrics, Progress(), Watched(gauge(n=1)))
+    clock.now += SNAPSHOT_S - 0.1
+    turned(metrics, Progress(), Watched(gauge(n=2)))
+    labels = {"model": "fraud", "version": "", "segment": "", "monitor": "error-rate", "signal": "error"}
+    assert value(metrics, "monitor_values", **labels) == 1
+    clock.now += 0.1
+    turned(metrics, Progress(), Watched(gauge(n=3)))
+    assert value(metrics, "monitor_values", **labels) == 3
+
+
+def test_names_are_ours_counters_end_in_total_and_each_has_its_text(metrics: Metrics) -> None:
+    turned(metrics, Progress(lag={Source("p", 0): 5}), Watched(gauge()))
+    metrics.committed(work(alerts=[alert()], dead_letters=[letter()], unusable={"m": 1}), 0.1)
+    for line in metrics.text().decode().splitlines():
+        if line.startswith("# TYPE"):
+            _, _, name, kind = line.split()
+            assert name.startswith("streamwatch_")
+            assert name.endswith("_total") == (kind == "counter")
+            assert not name.endswith("_created")
+        if line.startswith("# HELP"):
+            assert line.endswith(".")
