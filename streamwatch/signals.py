@@ -143,8 +143,8 @@ class Signal(BaseModel):
 
     @property
     def per(self) -> Literal["model", "version"]:
-        """The default of a monitor's `per`. Scores, predictions and latency change with the version. Inputs do
-        not, and labels come so late that a monitor of one version's performance would hardly warm up."""
+        """The default of a monitor's `per`. Scores, predictions and latency change with the version. Inputs
+        do not, and labels come so late that a monitor of one version's performance would hardly warm up."""
         return "version" if self.kind in _OF_VERSION else "model"
 
     def needs(self) -> Needs:
