@@ -8,7 +8,7 @@ Infinity daily and msgspec refuses the whole record for one, even where nobody r
 3. What is not valid UTF-8, or a lone surrogate, makes a value that is read `Unusable`. Where nobody reads,
    bytes that are no UTF-8 pass, on both paths.
 4. A name below something that is no object is `Unusable`.
-5. More than 128 levels of nesting are refused by our own count, because the parsers' limits depend on how deep
+5. More than 256 levels of nesting are refused by our own count, because the parsers' limits depend on how deep
    the caller stands. A byte order mark is passed over.
 """
 
@@ -28,7 +28,7 @@ from streamwatch.errors import SenderError
 
 Path = tuple[str, ...]
 
-DEEPEST: Final = 128
+DEEPEST: Final = 256
 _DIGITS: Final = 4300
 
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)  # possessive and open-ended: linear on any input
@@ -101,7 +101,7 @@ class Fields:
         rows: list[Any] = []
         shallow = values
         if max(map(len, values), default=0) > 2 * DEEPEST:  # fewer bytes cannot open and close so many
-            shallow = [b"" if len(value) > 2 * DEEPEST and too_deep(value) else value for value in values]
+            shallow = [value if len(value) <= 2 * DEEPEST or not too_deep(value) else b"" for value in values]
         pending = map(self._fast, shallow)
         while True:
             try:
@@ -136,7 +136,9 @@ class Fields:
 
 
 def too_deep(value: bytes) -> bool:
-    if value.count(b"[") + value.count(b"{") <= DEEPEST:
+    """Whether there are more than DEEPEST levels of lists and objects, in JSON or what should be."""
+    lists = value.count(b"[") if 91 in value else 0  # most events have none, and `in` is five times as fast
+    if lists + value.count(b"{") <= DEEPEST:
         return False
     brackets = _STRING.sub(b"", value).translate(_LEVELS, _NO_BRACKETS)
     levels = np.frombuffer(brackets, dtype=np.int8).cumsum(dtype=np.int64)
