@@ -1,0 +1,237 @@
+"""What no single field can know: whether the parts of a config fit each other, and what is allowed but costs.
+
+`conflicts` are errors: with them a monitor could never read anything, or topics would be mixed up. `warnings` are
+few, and each is measured or certain.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from streamwatch.config import Config, Monitor
+from streamwatch.detectors import AnyDetector
+from streamwatch.detectors.base import DetectorConfig
+from streamwatch.errors import Problem
+from streamwatch.events import Needs
+from streamwatch.series import Kind
+from streamwatch.signals import ModelSpec
+from streamwatch.yamltree import Loc
+
+_OF_ALL = ("feature", "missing")
+_ABOUT_KIND = {
+    "binary": "0 or 1",
+    "unit": "numbers from 0 to 1",
+    "real": "any numbers",
+    "codes": "categories",
+}
+
+
+class Finding(NamedTuple):
+    """`loc` is a location in the `Config` value."""
+
+    loc: Loc
+    what: str
+    hint: str = ""
+
+
+def lint(config: Config) -> list[Problem]:
+    """The warnings, without places in a file (`configfile.read` gives them with their places)."""
+    return [
+        Problem("config", 0, 0, ".".join(map(str, one.loc)), one.what, one.hint) for one in warnings(config)
+    ]
+
+
+def conflicts(config: Config) -> Iterator[Finding]:
+    yield from _topics(config)
+    for position, monitor in enumerate(config.monitors):
+        loc = ("monitors", position)
+        yield from _names(config, monitor, loc)
+        yield from _form(monitor, loc)
+        yield from _kinds(config, monitor, loc)
+        yield from _mapped(config, monitor, loc)
+
+
+def warnings(config: Config) -> Iterator[Finding]:
+    for position, monitor in enumerate(config.monitors):
+        loc = ("monitors", position, "detector")
+        name = monitor.detector.label
+        if name == "kswin":
+            yield Finding(
+                loc,
+                "KSWIN takes about 300 us a value, a thousand times what ADWIN takes",
+                "fine below some hundred events a second",
+            )
+        if name == "eddm":
+            yield Finding(
+                loc,
+                "EDDM alarms on most streams whose error rate never changes: 192 of 200 within 2,000 events",
+                "adwin or hddm_w watch the same signal",
+            )
+        if name == "page_hinkley" and getattr(monitor.detector, "scale", "") == "none":
+            kinds = {
+                kind for _, spec in _watched(config, monitor) if (kind := _kind(monitor, spec)) is not None
+            }
+            if "real" in kinds:
+                yield Finding(
+                    loc,
+                    "the threshold of PageHinkley is in the units of the signal: the same value is deaf on one "
+                    "signal and alarms all the time on another",
+                    "set it for this signal, or use adwin",
+                )
+    kafka = config.kafka
+    if kafka.security_protocol == "SASL_PLAINTEXT" and kafka.sasl_mechanism == "PLAIN":
+        yield Finding(
+            ("kafka", "security_protocol"),
+            "the password goes over the network in the clear",
+            "SASL_SSL, or a SCRAM mechanism",
+        )
+
+
+def _topics(config: Config) -> Iterator[Finding]:
+    seen: dict[str, int] = {}
+    for position, entry in enumerate(config.inputs):
+        for topic in entry.topics:
+            if topic in seen:
+                yield Finding(
+                    ("inputs", position, "topics"),
+                    f"the topic {topic} is in the {_ordinal(seen[topic])} input too",
+                    "a topic is read once, by one mapping",
+                )
+            seen.setdefault(topic, position)
+    own: dict[str, str] = {}
+    for name, topic, loc in (
+        ("alerts", config.alerts_topic, ("outputs", "alerts")),
+        ("dead letters", config.dead_letters_topic, ("outputs", "dead_letters", "topic")),
+        ("state", config.state_topic, ("outputs", "state")),
+    ):
+        if topic in seen:
+            yield Finding(
+                loc, f"the topic {topic} of the {name} is also an input", "give it a name of its own"
+            )
+        if topic in own:
+            yield Finding(
+                loc, f"the {name} and the {own[topic]} have the same topic {topic}", "each needs its own"
+            )
+        own.setdefault(topic, name)
+
+
+def _names(config: Config, monitor: Monitor, loc: Loc) -> Iterator[Finding]:
+    for place, model in enumerate(monitor.models or ()):
+        if model not in config.models and "*" not in config.models and config.models:
+            yield Finding(
+                (*loc, "models", place),
+                f"there is no model {model} in `models`",
+                f'there are {", ".join(config.models)}; "*" stands for every other',
+            )
+    if monitor.models == ():
+        yield Finding((*loc, "models"), "names no model, so it watches none", "leave it out to watch all")
+
+
+def _form(monitor: Monitor, loc: Loc) -> Iterator[Finding]:
+    signal = monitor.signal
+    if monitor.of is not None and signal.kind not in _OF_ALL:
+        yield Finding((*loc, "of"), f"`of: all` goes with feature and missing, not with {signal.kind}")
+    elif monitor.of is not None and signal.name is not None:
+        yield Finding(
+            (*loc, "of"),
+            f"`of: all` and the name {signal.name} contradict each other",
+            f"signal: {signal.kind} for all, signal: {signal} for the one",
+        )
+    elif monitor.of is None and signal.kind in _OF_ALL and signal.name is None:
+        yield Finding(
+            (*loc, "signal"),
+            f"`{signal.kind}` does not say which feature",
+            f"signal: {signal.kind}:NAME, or `of: all` beside it",
+        )
+    if monitor.except_ and monitor.of is None:
+        yield Finding((*loc, "except"), "`except` goes with `of: all`: it names the features left out")
+    slicings = [tuple(sorted(slicing)) for slicing in monitor.by]
+    for place, slicing in enumerate(monitor.by):
+        if not slicing:
+            yield Finding((*loc, "by", place), "a slicing names at least one feature")
+        elif len(set(slicing)) < len(slicing):
+            yield Finding((*loc, "by", place), "a slicing names each feature once")
+        elif slicings.index(slicings[place]) < place:
+            yield Finding((*loc, "by", place), "this slicing is there already")
+
+
+def _kinds(config: Config, monitor: Monitor, loc: Loc) -> Iterator[Finding]:
+    """The signal makes sense for each model, and the detector can read what it gives."""
+    refused: dict[Kind, str] = {}
+    for model, spec in _watched(config, monitor):
+        try:
+            kind = monitor.signal.value_kind(spec)
+        except ValueError as exc:
+            able = [name for name, other in _watched(config, monitor) if _kind(monitor, other) is not None]
+            hint = (
+                f"models: [{', '.join(able)}]"
+                if able and "*" not in able
+                else "change the signal or the task"
+            )
+            yield Finding((*loc, "signal"), f"model {model}: {exc}" if model else str(exc), hint)
+            continue
+        if kind not in monitor.detector.accepts:
+            refused.setdefault(kind, model)
+    for kind in refused:
+        takes = ", ".join(_ABOUT_KIND[one] for one in sorted(monitor.detector.accepts))
+        able = [name for name, accepts in detectors() if kind in accepts]
+        yield Finding(
+            (*loc, "detector"),
+            f"{monitor.detector.label} reads {takes}; {monitor.signal} gives {_ABOUT_KIND[kind]}",
+            f"these read it: {', '.join(able)}" if able else "",
+        )
+
+
+def _mapped(config: Config, monitor: Monitor, loc: Loc) -> Iterator[Finding]:
+    """Some input says where the fields stand that the monitor reads."""
+    of_signal = monitor.signal.needs()
+    for name in sorted(of_signal.fields):
+        if all(getattr(entry.read, name) is None for entry in config.inputs):
+            yield Finding(
+                (*loc, "signal"),
+                f"{monitor.signal} reads `{name}`, and no input says where it stands",
+                f"read: {{{name}: ...}} in an input",
+            )
+    of_rows = monitor.where.needs() if monitor.where else Needs()
+    of_rows |= Needs(features=frozenset(name for slicing in monitor.by for name in slicing))
+    for part, needs in (("signal", of_signal), ("where", of_rows)):
+        if not (needs.features or needs.all_features):
+            continue
+        if all(entry.read.features is None for entry in config.inputs):
+            yield Finding(
+                (*loc, part if part == "signal" or monitor.where else "by"),
+                "reads features, and no input says where they stand",
+                "read: {features: ...} in an input",
+            )
+
+
+def _watched(config: Config, monitor: Monitor) -> list[tuple[str, ModelSpec]]:
+    """The models whose tasks are known, by name; "" stands for models that the config says nothing of."""
+    if monitor.models is not None:
+        return [(model, config.spec(model)) for model in monitor.models]
+    return list(config.models.items()) or [("", config.spec(""))]
+
+
+def _kind(monitor: Monitor, spec: ModelSpec) -> Kind | None:
+    try:
+        return monitor.signal.value_kind(spec)
+    except ValueError:
+        return None
+
+
+def detectors() -> Iterable[tuple[str, frozenset[Kind]]]:
+    """Name and accepted kinds of every detector that a config can name."""
+    return sorted((cls.model_construct().label, cls.accepts) for cls in _classes(AnyDetector))
+
+
+def _classes(annotation: Any) -> Iterator[type[DetectorConfig]]:
+    if isinstance(annotation, type) and issubclass(annotation, DetectorConfig):
+        yield annotation
+    for part in typing.get_args(annotation):
+        yield from _classes(part)
+
+
+def _ordinal(position: int) -> str:
+    return {0: "first", 1: "second", 2: "third"}.get(position, f"{position + 1}th")
