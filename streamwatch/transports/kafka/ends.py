@@ -1,0 +1,39 @@
+"""Where partitions begin and end, asked of the broker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from kafka import TopicPartition
+
+from streamwatch.records import Source
+
+CALL_S = 1.0
+
+
+class Ends:
+    """Two clients without a group: the fetches of the group's consumer wait at the broker, and a question on the
+    same connection would wait behind them.
+
+    `committed` reads committed records only: its ends are the last stable offsets. `uncommitted` reads all: its ends
+    are the high watermarks.
+    """
+
+    def __init__(self, committed: Any, uncommitted: Any) -> None:
+        self._committed = committed
+        self._uncommitted = uncommitted
+
+    def begin(self, sources: Iterable[Source]) -> dict[Source, int]:
+        return _ask(self._committed.beginning_offsets, sources)
+
+    def stable_end(self, sources: Iterable[Source]) -> dict[Source, int]:
+        return _ask(self._committed.end_offsets, sources)
+
+    def high_watermark(self, sources: Iterable[Source]) -> dict[Source, int]:
+        return _ask(self._uncommitted.end_offsets, sources)
+
+
+def _ask(call: Any, sources: Iterable[Source]) -> dict[Source, int]:
+    answer = call([TopicPartition(*source) for source in sources], timeout_ms=int(CALL_S * 1000))
+    return {Source(part.topic, part.partition): offset for part, offset in answer.items()}

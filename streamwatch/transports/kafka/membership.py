@@ -1,0 +1,188 @@
+"""A member of the consumer group: what it polls, what it owns, and in which generation.
+
+kafka-python calls back on its own thread while poll blocks, and raises if a callback asks it anything: callbacks only
+mark. What they marked is taken over after the poll.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from kafka import ConsumerRebalanceListener, TopicPartition
+from kafka.errors import KafkaError, LogTruncationError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from kafka.metrics.measurable_stat import AbstractMeasurableStat
+from kafka.structs import MemberState
+
+from streamwatch.records import Source
+from streamwatch.transports.kafka.assignor import TaskAssignor
+
+# With poll(50) or poll(100) the join hung for ever in 4 of 90 starts: a join that completes between two polls is
+# begun anew. With 200 ms and more: 0 of 42.
+JOIN_POLL_S = 0.25
+
+Fetched = Mapping[Source, Sequence[Any]]
+
+
+class RecordsGone(Exception):
+    """The next record of these partitions is not there: deleted by retention, or the topic is another."""
+
+
+class _Marks(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python has no type information
+    def __init__(self, marks: deque[tuple[str, frozenset[Source]]]) -> None:
+        self._marks = marks
+
+    def on_partitions_revoked(self, revoked: Iterable[Any]) -> None:
+        self._marks.append(("revoked", _sources(revoked)))
+
+    def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
+        self._marks.append(("assigned", _sources(assigned)))
+
+    def on_partitions_lost(self, lost: Iterable[Any]) -> None:
+        self._marks.append(("lost", _sources(lost)))
+
+
+class _Pulse(AbstractMeasurableStat):  # type: ignore[misc]
+    """When a sensor of kafka-python last recorded something."""
+
+    def __init__(self) -> None:
+        self.at: float | None = None
+
+    def record(self, config: Any, value: float, time_ms: float) -> None:
+        self.at = time.monotonic()
+
+    def measure(self, config: Any, now: float) -> float:
+        return self.at or 0.0
+
+
+class Membership:
+    """`round` counts the assignments that came, `losses` how often the membership itself was lost.
+
+    settled   an assignment holds; between a revocation and the next assignment it does not
+    sources   the partitions of the last assignment
+    tasks     the tasks of the last assignment
+    group     the group's metadata right after the last poll. Only this may go into a transaction: after
+              max_poll_interval the consumer's own has generation -1, which no broker fences
+    """
+
+    def __init__(self, consumer: Any, topics: Iterable[str], assignor: TaskAssignor) -> None:
+        self._consumer = consumer
+        self._topics = tuple(topics)
+        self._assignor = assignor
+        self._marks: deque[tuple[str, frozenset[Source]]] = deque()
+        self._fetch, self._heartbeat = _Pulse(), _Pulse()
+        self.round = 0
+        self.losses = 0
+        self.settled = False
+        self.unsettled_since = time.monotonic()
+        self.sources: frozenset[Source] = frozenset()
+        self.tasks: tuple[int, ...] = ()
+        self.group: Any = None
+
+    def join(self) -> None:
+        self._consumer.subscribe(topics=list(self._topics), listener=_Marks(self._marks))
+        # kafka-python says nowhere when a fetch last succeeded: its poll gives {} for ever when the password changed.
+        for name, pulse in (("fetch-latency", self._fetch), ("heartbeat-latency", self._heartbeat)):
+            sensor = self._consumer._metrics.get_sensor(name)
+            sensor.add(self._consumer._metrics.metric_name(f"streamwatch-{name}", "streamwatch"), pulse)
+
+    @property
+    def stable(self) -> bool:
+        return self.group is not None and self.group.state == MemberState.STABLE
+
+    @property
+    def fetched_at(self) -> float | None:
+        return self._fetch.at
+
+    @property
+    def heard_at(self) -> float | None:
+        """When the group's coordinator last answered."""
+        return self._heartbeat.at
+
+    def poll(self, timeout_s: float) -> Fetched:
+        """Records by partition. RecordsGone; else what kafka-python raises."""
+        fetched = self._poll(timeout_s if self.stable else max(timeout_s, JOIN_POLL_S))
+        if not self.stable and not fetched and timeout_s < JOIN_POLL_S:
+            fetched = self._poll(JOIN_POLL_S)
+        return fetched
+
+    def _poll(self, timeout_s: float) -> Fetched:
+        before = self.round
+        fetched: Mapping[Any, Sequence[Any]] = {}
+        try:
+            fetched = self._consumer.poll(timeout_ms=max(0, int(timeout_s * 1000)))
+        except NoOffsetForPartitionError:
+            pass  # just assigned: whoever restores the task says where it begins
+        except (OffsetOutOfRangeError, LogTruncationError) as error:
+            raise RecordsGone(str(error)) from error
+        finally:
+            self.group = self._consumer.group_metadata()
+            self._take_marks()
+        if self.round != before:
+            return {}  # the poll that brings an assignment may bring records too: they are fetched again
+        return {Source(part.topic, part.partition): records for part, records in fetched.items()}
+
+    def _take_marks(self) -> None:
+        while self._marks:
+            mark, sources = self._marks.popleft()
+            if mark == "assigned":
+                self.round += 1
+                self.sources, self.tasks, self.settled = sources, self._assignor.claim.tasks, True
+                continue
+            if mark == "lost":
+                self.losses += 1
+                self._assignor.forget()
+            if self.settled:
+                self.settled, self.unsettled_since = False, time.monotonic()
+
+    def pause(self, sources: Iterable[Source]) -> None:
+        self._consumer.pause(*self._assigned(sources))
+
+    def resume(self, sources: Iterable[Source]) -> None:
+        self._consumer.resume(*self._assigned(sources))
+
+    def seek(self, offsets: Mapping[Source, int]) -> None:
+        for part in self._assigned(offsets):
+            self._consumer.seek(part, offsets[Source(part.topic, part.partition)])
+
+    def position(self, source: Source) -> int | None:
+        """The next offset to be fetched; past control markers, which no record shows."""
+        part = TopicPartition(*source)
+        if part not in self._consumer.assignment():
+            return None
+        position: int | None = self._consumer.position(part, timeout_ms=1000)
+        return position
+
+    def highwater(self, source: Source) -> int | None:
+        """The end of the partition in the last answer to a fetch; costs nothing."""
+        part = TopicPartition(*source)
+        if part not in self._consumer.assignment():
+            return None
+        end: int | None = self._consumer.highwater(part)
+        return end
+
+    def committed(self, source: Source, timeout_s: float) -> int | None:
+        """The group's committed offset; waits while a transaction with offsets of it is open."""
+        offset: int | None = self._consumer.committed(TopicPartition(*source), timeout_ms=int(timeout_s * 1000))
+        return offset
+
+    def close(self, timeout_s: float) -> None:
+        self._consumer.close(autocommit=False, timeout_ms=int(timeout_s * 1000))
+
+    def _assigned(self, sources: Iterable[Source]) -> list[Any]:
+        assigned = self._consumer.assignment()
+        return [part for part in (TopicPartition(*source) for source in sources) if part in assigned]
+
+
+def retried(call: Callable[[], Any], errors: tuple[type[KafkaError], ...]) -> tuple[bool, Any]:
+    """(True, the result), or (False, the error) if it is one that is worth another try."""
+    try:
+        return True, call()
+    except errors as error:
+        return False, error
+
+
+def _sources(parts: Iterable[Any]) -> frozenset[Source]:
+    return frozenset(Source(part.topic, part.partition) for part in parts)
