@@ -36,8 +36,8 @@ POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
 </project>
 """
 JVM = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Xlog:disable")
-# The default of 50 partitions makes the first join take 3.5 s; a restarted broker waits for its old session to end,
-# 9 s by default.
+# The default of 50 partitions makes the first join take 3.5 s; a restarted broker waits for its old session
+# to end, 9 s by default.
 SETTINGS = {
     "process.roles": "broker,controller",
     "node.id": "1",
@@ -167,8 +167,9 @@ class Tls:
 class Broker:
     """One broker with its own folder and ports. A context manager: started inside, gone after.
 
-    Listeners: PLAINTEXT always (with `acls` its clients are super users, so that tests can set things up), SASL if
-    there are `users` (PLAIN and SCRAM-SHA-512), SSL and MTLS (asks for a client certificate) if there is `tls`.
+    Listeners: PLAINTEXT always (with `acls` its clients are super users, so that tests can set things up);
+    SASL if there are `users` (PLAIN and SCRAM-SHA-512); SSL, and MTLS which wants a client certificate, if there
+    is `tls`.
     `parent`: the process with which the broker ends, should that be killed.
     """
 

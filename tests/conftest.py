@@ -1,5 +1,8 @@
-"""Fixtures that several test modules share. The shared broker is one for the whole test session, over all workers of
-xdist: the first test that asks for it starts it, the session's controller ends it (also after Ctrl-C)."""
+"""Fixtures that several test modules share.
+
+The shared broker is one for the whole test session, over all workers of xdist: the first test that asks for it
+starts it, the session's controller ends it (also after Ctrl-C).
+"""
 
 from __future__ import annotations
 

@@ -66,8 +66,8 @@ def read_committed(
 ) -> list[Any]:
     """All committed records of the topic as kafka-python's ConsumerRecord, by partition and offset.
 
-    Reads to the high watermark of now, and on until there are `at_least` so many: a commit returns before what
-    it wrote can be read. AssertionError after `within_s`, also when an open transaction holds the end back.
+    Reads to the high watermark of now, and on until there are `at_least` so many: a commit returns before
+    what it wrote can be read. AssertionError after `within_s`, also if an open transaction holds back the end.
     `since`: the offset to begin at, by partition.
     """
     deadline = time.monotonic() + within_s
@@ -92,9 +92,8 @@ def read_committed(
             behind = {p.partition: e for p, e in ends.items() if consumer.position(p) < e}
             if not behind and count >= at_least:
                 return [record for part in parts for record in found[part]]
-            assert time.monotonic() < deadline, (
-                f"{topic}: {count} records of at least {at_least} within {within_s:g} s, short of the end in {behind}"
-            )
+            missing = f"{count} records of at least {at_least}, short of the end in {behind}"
+            assert time.monotonic() < deadline, f"{topic}: not within {within_s:g} s: {missing}"
     finally:
         consumer.close()
 
