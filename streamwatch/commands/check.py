@@ -1,0 +1,38 @@
+"""`streamwatch check`: everything that is wrong with a config, and with the broker if asked to look there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from streamwatch import configfile
+from streamwatch.config import Config
+from streamwatch.errors import StartRefused
+
+
+def check(paths: Sequence[Path], connect: bool) -> int:
+    """ConfigError with all problems; warnings go to stderr, what is well to stdout."""
+    loaded = configfile.read(paths, os.environ)
+    for warning in loaded.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    typer.echo(f"the config of {loaded.config.service} is good: {_told(loaded.config)}")
+    if connect:
+        _connect(loaded.config)
+    return 0
+
+
+def _told(config: Config) -> str:
+    monitors, topics = len(config.monitors), ", ".join(config.input_topics)
+    return f"{monitors} monitor{'' if monitors == 1 else 's'}, reads {topics}, writes {config.alerts_topic}"
+
+
+def _connect(config: Config) -> None:
+    from streamwatch.transports.kafka.topics import findings
+
+    found = findings(config)
+    if found:
+        raise StartRefused("\n".join(str(one) for one in found))
+    typer.echo(f"the broker at {config.kafka.bootstrap_servers} has what it needs")
