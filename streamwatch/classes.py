@@ -86,4 +86,4 @@ def positives(column: Sequence[Any], positive: str | float | bool) -> tuple[Bool
     wanted = TEXT if isinstance(positive, str) else NUMBER
     sort[(sort != NOTHING) & (sort != wanted)] = UNUSABLE
     yes = np.fromiter([value == positive for value in column], dtype=bool, count=len(column))
-    return yes & (sort == wanted), sort
+    return yes, sort

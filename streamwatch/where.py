@@ -55,12 +55,9 @@ class Range(BaseModel):
 
     def rows(self, column: Sequence[Any]) -> Bools:
         values, _ = floats(column)
-        match: Bools = ~np.isnan(values)
-        if self.min is not None:
-            match &= values >= self.min
-        if self.max is not None:
-            match &= values <= self.max
-        return match
+        low = -np.inf if self.min is None else self.min
+        high = np.inf if self.max is None else self.max
+        return (values >= low) & (values <= high)
 
 
 def _one_or_many(value: Any) -> str | None:
