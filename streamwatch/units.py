@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
@@ -18,7 +19,7 @@ def seconds(value: Any) -> float:
     (14400.0, 90.0, 0.25, 0.0)
     """
     if isinstance(value, bool):
-        raise ValueError(f"expected a duration like 30s, 4h or 7d, got {value!r}")
+        raise ValueError(f"expected a duration like 30s, 4h or 7d, got {value!r}")  # noqa: TRY004 - for pydantic
     if isinstance(value, int | float):
         if value == 0:
             return 0.0
@@ -50,10 +51,28 @@ def share(value: Any) -> float:
     return number
 
 
+def duration(time_s: float) -> str:
+    """Seconds as a person writes them; `seconds` reads exactly the same number again.
+
+    >>> duration(14400.0), duration(90.0), duration(0.25), duration(0.0)
+    ('4h', '90s', '250ms', '0s')
+    """
+    if not time_s:
+        return "0s"
+    for unit in ("d", "h", "m", "s", "ms"):
+        text = f"{time_s / _SECONDS[unit]:.0f}{unit}"
+        if seconds(text) == time_s:
+            return text
+    return f"{Decimal(repr(time_s)):f}s"
+
+
 Seconds = Annotated[
     float,
     BeforeValidator(lambda value: seconds(value)),
-    WithJsonSchema({"type": "string", "pattern": r"^(\s*\d+(\.\d+)?\s*(ms|s|m|h|d|w))+$", "examples": ["4h"]}),
+    PlainSerializer(duration, return_type=str, when_used="json"),
+    WithJsonSchema(
+        {"type": "string", "pattern": r"^(\s*\d+(\.\d+)?\s*(ms|s|m|h|d|w))+$", "examples": ["4h"]}
+    ),
 ]
 Share = Annotated[
     float,
