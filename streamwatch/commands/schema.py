@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
 from streamwatch import configfile
-from streamwatch.alerts import Alert
+from streamwatch.alerts import Alert, State
 from streamwatch.compose import SCHEMA_ID
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -19,6 +19,9 @@ def schema(of: Literal["alert", "event", "config"]) -> str:
     match of:
         case "alert":
             made = {"$id": SCHEMA_ID, **msgspec.json.schema(Alert)}
+            said = made["$defs"]["Alert"]["properties"]
+            said["type"] = {"enum": [f"streamwatch.alert.{state}" for state in get_args(State)]}
+            said["time"] = {"type": "string", "format": "date-time"}
         case "event":
             made = event()
         case "config":
