@@ -17,7 +17,7 @@ from streamwatch.series import Bools
 
 Segment = tuple[tuple[str, str], ...]
 
-LONGEST = 200  # characters of a segment's value: it stands in stream keys, alerts and metric labels
+LONGEST = 200  # characters of what stands in stream keys, alerts and metric labels
 _WIDEST = 4096  # bits; Python refuses to write integers of more than 4,300 digits
 
 _TEXTS = {str, type(None)}
@@ -62,8 +62,7 @@ def texts(column: Sequence[Any]) -> tuple[Sequence[str | None], Bools]:
 def segment_values(events: Events, names: tuple[str, ...]) -> list[Segment | None]:
     """Per row the segment by the named features, in the order of `names`.
 
-    None where a value is missing, is no category, is longer than 200 characters or cannot be written as
-    UTF-8: such a row counts for the whole only.
+    None where a value is missing, is no category or is not `writable`: such a row counts for the whole only.
     """
     columns = [texts(events.feature(name))[0] for name in names]
     rows: Sequence[Any] = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
@@ -74,14 +73,18 @@ def segment_values(events: Events, names: tuple[str, ...]) -> list[Segment | Non
     return list(map(segments.__getitem__, rows))
 
 
+def writable(name: str) -> bool:
+    """Whether it can stand in stream keys, state, alerts and labels: at most 200 characters that UTF-8 can write."""
+    if len(name) > LONGEST:
+        return False
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can carry
+        return False
+    return True
+
+
 def _segment(names: tuple[str, ...], values: tuple[str | None, ...]) -> Segment | None:
-    pairs = []
-    for name, value in zip(names, values, strict=True):
-        if value is None or len(value) > LONGEST:
-            return None
-        try:
-            value.encode()
-        except UnicodeEncodeError:  # half of a surrogate pair, which JSON can carry and no state or alert can
-            return None
-        pairs.append((name, value))
-    return tuple(pairs)
+    pairs = tuple((name, value) for name, value in zip(names, values, strict=True) if value is not None)
+    whole = len(pairs) == len(names) and all(writable(value) for _, value in pairs)
+    return pairs if whole else None

@@ -186,8 +186,9 @@ class Signal(BaseModel):
 def _unknown(kind: Any) -> str:
     kinds = get_args(SignalKind)
     close = difflib.get_close_matches(str(kind), kinds, n=1)
-    meant = f"did you mean {close[0]}? " if close else ""
-    return f"there is no signal {kind!r}: {meant}Signals are {', '.join(kinds)}"
+    return (
+        f"there is no signal {kind!r}, {f'did you mean {close[0]}?' if close else 'only ' + ', '.join(kinds)}"
+    )
 
 
 def _parts(short: str) -> dict[str, str | None]:

@@ -104,11 +104,11 @@ def test_a_category_in_the_mapping_form_may_be_a_number_or_a_truth(value: Any, t
 @pytest.mark.parametrize(
     ("form", "says"),
     [
-        ("eror", "no signal 'eror': did you mean error?"),
+        ("eror", "no signal 'eror', did you mean error?"),
         ("lateny", "did you mean latency_ms?"),
         ("featur:amount", "did you mean feature?"),
         ({"kind": "misssing", "name": "x"}, "did you mean missing?"),
-        ("nonsense", "Signals are score, prediction, error"),
+        ("nonsense", "no signal 'nonsense', only score, prediction, error"),
         ("feature:", "expected the name of a feature after the colon, got 'feature:'"),
         ("category", "category needs a feature and a value: category:NAME=VALUE"),
         ("category:x", "expected category:NAME=VALUE, got 'category:x'"),
