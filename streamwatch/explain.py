@@ -198,11 +198,17 @@ def _own_text(error: ErrorDetails, node: Node, loc: Loc) -> str:
     sources = list(_sources(node))
     if not sources:
         return text
-    text = re.sub(r"([,;]) got .*", rf"\1 got {shown(node, loc)}".replace("\\", r"\\"), text, flags=re.DOTALL)
+    if node.source is not None or re.search(r"\bgot [{\[]", text):
+        text = re.sub(r"\bgot .*", lambda _: f"got {shown(node, loc)}", text, flags=re.DOTALL)
+
+    def masked(quoted: re.Match[str]) -> str:
+        part = quoted[0][1:-1]
+        return next((str(one.source) for one in sources if part in one.text), quoted[0])
+
+    text = re.sub(r"'[^']*'|\"[^\"]*\"", masked, text)
     for one in sources:
-        for secret in (repr(one.value), repr(one.text), one.text):
-            if secret and secret in text:
-                text = text.replace(secret, one.source or "")
+        if len(one.text) > 3:
+            text = text.replace(one.text, str(one.source))
     return text
 
 
