@@ -37,7 +37,9 @@ def test_tasks_are_shared_whole_even_and_sticky(
 
 
 def cluster(**partitions: int) -> Any:
-    return SimpleNamespace(partitions_for_topic=lambda t: set(range(partitions[t])) if t in partitions else None)
+    return SimpleNamespace(
+        partitions_for_topic=lambda t: set(range(partitions[t])) if t in partitions else None
+    )
 
 
 def member(name: str, assignor: TaskAssignor, *topics: str) -> Any:

@@ -78,7 +78,14 @@ def test_a_mark_of_another_kind_of_state_says_where_it_lies() -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [(None, b"x"), (b"x#0", b""), (b"x#0", b'{"a": 1}'), (b"orders-17", b"SW"), (MARK_KEY, b"{}"), (b"\xff#0", None)],
+    [
+        (None, b"x"),
+        (b"x#0", b""),
+        (b"x#0", b'{"a": 1}'),
+        (b"orders-17", b"SW"),
+        (MARK_KEY, b"{}"),
+        (b"\xff#0", None),
+    ],
 )
 def test_a_foreign_record_is_named_by_its_coordinates(key: bytes | None, value: bytes | None) -> None:
     good, _ = encode({"k": b"v"}, mark(), {})

@@ -165,7 +165,9 @@ class Membership:
 
     def committed(self, source: Source, timeout_s: float) -> int | None:
         """The group's committed offset; waits while a transaction with offsets of it is open."""
-        offset: int | None = self._consumer.committed(TopicPartition(*source), timeout_ms=int(timeout_s * 1000))
+        offset: int | None = self._consumer.committed(
+            TopicPartition(*source), timeout_ms=int(timeout_s * 1000)
+        )
         return offset
 
     def close(self, timeout_s: float) -> None:

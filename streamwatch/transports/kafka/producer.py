@@ -114,7 +114,9 @@ class TaskProducer:
                 if future.failed():
                     raise future.exception
                 if not future.succeeded():
-                    raise TransactionTimeout(f"a record for {record.topic} was not acknowledged in {self.call_s:g} s")
+                    raise TransactionTimeout(
+                        f"a record for {record.topic} was not acknowledged in {self.call_s:g} s"
+                    )
 
         self._within("sending the records of a transaction", call)
 
@@ -123,7 +125,9 @@ class TaskProducer:
         member id, but takes -1 and an empty id without any fencing: those are refused here."""
         if group is None or group.generation_id < 0 or not group.member_id:
             raise TaskLost("the membership in the consumer group was lost before the commit")
-        values = {TopicPartition(*source): OffsetAndMetadata(offset, "", -1) for source, offset in offsets.items()}
+        values = {
+            TopicPartition(*source): OffsetAndMetadata(offset, "", -1) for source, offset in offsets.items()
+        }
         self._within("sending the offsets", lambda: self._producer.send_offsets_to_transaction(values, group))
 
     def commit(self) -> None:
@@ -143,7 +147,9 @@ class TaskProducer:
         except FutureTimeout:
             if future.done():  # the call itself raised a TimeoutError
                 raise
-            raise TransactionTimeout(f"{what} did not return within {self.call_s:g} s; its outcome is unknown") from None
+            raise TransactionTimeout(
+                f"{what} did not return within {self.call_s:g} s; its outcome is unknown"
+            ) from None
 
 
 def _end(producer: Any) -> None:

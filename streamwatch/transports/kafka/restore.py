@@ -106,7 +106,9 @@ def opened(producer: TaskProducer, clock: Callable[[], float] = time.monotonic) 
     deadline = clock() + QUIET_S
     while not future.done():
         if clock() > deadline:
-            raise TransactionTimeout(f"init_transactions of {producer.name} did not return within {QUIET_S:g} s")
+            raise TransactionTimeout(
+                f"init_transactions of {producer.name} did not return within {QUIET_S:g} s"
+            )
         yield WAIT_S
     future.result()
 
@@ -203,7 +205,11 @@ def disagreement(
 
 
 def begin(
-    start: str, sources: frozenset[Source], known: Mapping[Source, int], ends: Ends, clock: Callable[[], float]
+    start: str,
+    sources: frozenset[Source],
+    known: Mapping[Source, int],
+    ends: Ends,
+    clock: Callable[[], float],
 ) -> Steps[tuple[dict[Source, int], dict[Source, int]]]:
     """Where each partition begins, and how many offsets are lost where the next record is gone.
 

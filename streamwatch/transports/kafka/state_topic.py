@@ -85,7 +85,10 @@ def _parts(name: str, value: bytes, count: int) -> Iterator[KeyValue]:
     for n in range(count):
         body = value[n * PART_BYTES : (n + 1) * PART_BYTES]
         kind, number, covered = (b"P", n, body) if n else (b"S", count, value)
-        yield _key(name, n), _HEADER.pack(_MAGIC, FORMAT, kind, number, _checksum(kind, number, covered)) + body
+        yield (
+            _key(name, n),
+            _HEADER.pack(_MAGIC, FORMAT, kind, number, _checksum(kind, number, covered)) + body,
+        )
 
 
 def _checksum(kind: bytes, number: int, covered: bytes) -> int:
@@ -153,12 +156,16 @@ class Fold:
             values[name] = b"".join(bodies)
             counts[name] = count
             if kind != b"S" or _checksum(kind, count, values[name]) != crc:
-                raise StateDamaged(f"{self.place} offset {offset}: the checksum of {name!r} is wrong. {_REMEDY}")
+                raise StateDamaged(
+                    f"{self.place} offset {offset}: the checksum of {name!r} is wrong. {_REMEDY}"
+                )
         engine = self.mark.engine if self.mark else b""
         apart = values.pop(ENGINE_MARK, None)
         if engine is None:
             if apart is None:
-                raise StateDamaged(f"{self.place} offset {self.mark_offset}: a part of the mark is gone. {_REMEDY}")
+                raise StateDamaged(
+                    f"{self.place} offset {self.mark_offset}: a part of the mark is gone. {_REMEDY}"
+                )
             engine = apart
         return values, engine, counts
 
