@@ -17,11 +17,11 @@ _NUMBER = re.compile(r"-?(0|[1-9]\d{0,4000})(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 _IDENTITY: Final = ("id", "model", "version", "time")
 
 
+@dataclass(frozen=True)
 class BrokenFeatures(Mapping[str, Any]):
     """Stands for features that are no object: it lists none, and each one that is asked for is unusable."""
 
-    def __init__(self, unusable: Unusable) -> None:
-        self.unusable = unusable
+    unusable: Unusable
 
     def __getitem__(self, name: str) -> Any:
         return self.unusable

@@ -31,6 +31,7 @@ Path = tuple[str, ...]
 DEEPEST: Final = 256
 _DIGITS: Final = 4300
 
+_UNNAMED = re.compile(r'[\\"\0-\x1f]')  # what msgspec allows in no name of a struct
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)  # possessive and open-ended: linear on any input
 _LEVELS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[{]}"))
@@ -56,7 +57,7 @@ class _Node:
 
     def compile(self) -> Any:
         """The type to decode. Attributes are f0, f1, ..., because JSON names need not be Python's."""
-        if self.wanted or not self.below:
+        if self.wanted or not self.below or any(map(_UNNAMED.search, self.below)):
             return Any
         attributes = [(f"f{i}", node.compile(), None) for i, node in enumerate(self.below.values())]
         names = {f"f{i}": name for i, name in enumerate(self.below)}
@@ -91,9 +92,9 @@ class Fields:
             node.wanted = True
         if not self._root.below:
             self._root.below[""] = _Node(wanted=True)  # nothing is wanted: records are checked all the same
-        kind: Any = self._root.compile()
-        root: Any = self._root.struct or dict[str, Any]
-        self._fast: Callable[[bytes], Any] = msgspec.json.Decoder(root if kind is not None else kind).decode
+        self._root.compile()
+        kind: Any = self._root.struct or dict[str, Any]
+        self._fast: Callable[[bytes], Any] = msgspec.json.Decoder(kind).decode
 
     def rows(self, values: Sequence[bytes]) -> tuple[list[Any], dict[int, SenderError]]:
         """Each record as a row for `column`, and by position what is no JSON object (its row is None)."""
