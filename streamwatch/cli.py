@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from streamwatch import __version__
 from streamwatch.errors import StreamwatchError
 
+CRASHED = 3
 INTERRUPTED = 130  # what a shell says of a command that Ctrl-C ended
 
 
@@ -141,4 +142,8 @@ def main() -> None:
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure:
         reconfigure(errors="backslashreplace")  # a summary may hold what the terminal cannot show
-    app()
+    try:
+        app()
+    except Exception:  # noqa: BLE001 - a bug; Python's own 1 would say that what was tested is bad
+        traceback.print_exc()
+        sys.exit(CRASHED)
