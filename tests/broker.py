@@ -169,13 +169,14 @@ class Broker:
 
     Listeners: PLAINTEXT always (with `acls` its clients are super users, so that tests can set things up);
     SASL if there are `users` (PLAIN and SCRAM-SHA-512); SSL, and MTLS which wants a client certificate, if there
-    is `tls`.
+    is `tls`; FAR, whose clients are sent on to an address where nobody listens, if `far`.
     `parent`: the process with which the broker ends, should that be killed.
     """
 
     users: Mapping[str, str] = field(default_factory=dict)
     tls: Tls | None = None
     acls: bool = False
+    far: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
     jvm: Sequence[str] = ()
     archive: bool = True
@@ -291,6 +292,7 @@ class Broker:
         listeners = ["PLAINTEXT", "CONTROLLER"]
         listeners += ["SASL"] if self.users else []
         listeners += ["SSL", "MTLS"] if self.tls else []
+        listeners += ["FAR"] if self.far else []
         self.ports.update({name: free_port() for name in listeners})
         path = self.folder / "server.properties"
         path.write_text("".join(f"{key}={value}\n" for key, value in self._properties().items()))
@@ -313,12 +315,14 @@ class Broker:
             raise BrokerError(f"the broker's folder could not be formatted: {done.stdout}{done.stderr}")
 
     def _properties(self) -> dict[str, str]:
-        protocols = {"SASL": "SASL_PLAINTEXT", "MTLS": "SSL", "CONTROLLER": "PLAINTEXT"}
+        protocols = {"SASL": "SASL_PLAINTEXT", "MTLS": "SSL", "CONTROLLER": "PLAINTEXT", "FAR": "PLAINTEXT"}
         own = {
             "log.dirs": f"{self.folder}/data",
             "listeners": ",".join(f"{name}://localhost:{port}" for name, port in self.ports.items()),
             "advertised.listeners": ",".join(
-                f"{name}://localhost:{port}" for name, port in self.ports.items() if name != "CONTROLLER"
+                f"{name}://localhost:{1 if name == 'FAR' else port}"
+                for name, port in self.ports.items()
+                if name != "CONTROLLER"
             ),
             "listener.security.protocol.map": ",".join(
                 f"{name}:{protocols.get(name, name)}" for name in self.ports

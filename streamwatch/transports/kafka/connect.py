@@ -20,7 +20,7 @@ from streamwatch.transports.kafka.errors import translate
 from streamwatch.transports.kafka.settings import KafkaSettings
 
 # A refusal shows in the first round, so it need not wait for the second.
-ROUNDS_S = (2.0, 6.0)
+ROUNDS_S = (1.5, 4.5)
 TRANSACTION_S = 15.0
 
 

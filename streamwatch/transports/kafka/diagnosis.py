@@ -177,4 +177,5 @@ def _plain(reason: str) -> str:
     """The reason without kafka-python's and Python's wrapping."""
     reason = re.sub(r"^(\[Error \d+\] )?(\w+Error: )*", "", reason)
     reason = re.sub(r"^(Handshake failed: )?\[(SSL|X509): (\w+)\] ", "", reason)
+    reason = re.sub(r"\d+ ECONNREFUSED", "connection refused", reason)
     return re.sub(r" \(_ssl\.c:\d+\)", "", reason).rstrip(".") or "no reason given"

@@ -1,0 +1,89 @@
+"""The topics that a service reads and writes, with the settings and rights that each needs."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from streamwatch.transports.kafka.settings import KafkaSettings
+
+# Without segment.ms the cleaner never sees the active segment, and a restore reads all that was ever written.
+STATE_CONFIGS = {"cleanup.policy": "compact", "segment.ms": "600000", "retention.ms": "-1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """What one service needs of the cluster. `transactional_ids` has one for each task."""
+
+    inputs: tuple[str, ...]
+    alerts: str
+    dead_letters: str
+    state: str
+    group: str
+    transactional_ids: tuple[str, ...]
+
+    @property
+    def own(self) -> tuple[OwnTopic, ...]:
+        return (
+            OwnTopic(self.state, "state", ("Read", "Write"), len(self.transactional_ids), STATE_CONFIGS),
+            OwnTopic(self.alerts, "alerts", ("Write",)),
+            OwnTopic(self.dead_letters, "dead letters", ("Write",)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OwnTopic:
+    """A topic that we write and may create. `rights` are Kafka's names of operations."""
+
+    name: str
+    role: str
+    rights: tuple[str, ...]
+    partitions: int = 1
+    configs: Mapping[str, str] = field(default_factory=dict)
+
+    def creation(self, settings: KafkaSettings) -> dict[str, object]:
+        """As kafka-python's `create_topics` takes it."""
+        return {
+            "num_partitions": self.partitions,
+            "replication_factor": settings.replication_factor,
+            "configs": dict(self.configs),
+        }
+
+
+def create_command(settings: KafkaSettings, topic: OwnTopic) -> str:
+    """The command that creates the topic as we would."""
+    parts = [*_tool("kafka-topics.sh", settings), "--create", "--topic", topic.name]
+    parts += ["--partitions", str(topic.partitions)]
+    if settings.replication_factor != -1:
+        parts += ["--replication-factor", str(settings.replication_factor)]
+    for name, value in topic.configs.items():
+        parts += ["--config", f"{name}={value}"]
+    return shlex.join(parts)
+
+
+def alter_command(settings: KafkaSettings, topic: str, configs: Mapping[str, str]) -> str:
+    parts = [
+        *_tool("kafka-configs.sh", settings),
+        "--alter",
+        "--entity-type",
+        "topics",
+        "--entity-name",
+        topic,
+    ]
+    return shlex.join(
+        [*parts, "--add-config", ",".join(f"{name}={value}" for name, value in configs.items())]
+    )
+
+
+def grant_command(settings: KafkaSettings, operations: tuple[str, ...], kind: str, name: str) -> str:
+    """The command that grants us the operations. `kind`: topic, group or transactional-id."""
+    parts = [*_tool("kafka-acls.sh", settings), "--add", "--allow-principal", settings.principal]
+    for operation in operations:
+        parts += ["--operation", operation]
+    return shlex.join([*parts, f"--{kind}", name])
+
+
+def _tool(script: str, settings: KafkaSettings) -> list[str]:
+    admin = [] if settings.security_protocol == "PLAINTEXT" else ["--command-config", "admin.properties"]
+    return [script, "--bootstrap-server", settings.servers[0], *admin]

@@ -1,0 +1,360 @@
+"""A start that cannot work ends within 15 s and says which thing and what to do; one that can, works in full."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.admin import (
+    ACL,
+    ACLOperation,
+    ACLPermissionType,
+    ConfigResource,
+    ConfigResourceType,
+    ResourcePattern,
+)
+from kafka.admin import ResourceType as Kind
+from kafka.structs import OffsetAndMetadata
+
+from streamwatch.errors import BrokerUnreachable, StartRefused
+from streamwatch.transports.kafka import connect
+from streamwatch.transports.kafka.settings import KafkaSettings
+from streamwatch.transports.kafka.start import check_start, prepare_start
+from streamwatch.transports.kafka.topics import Topics
+from tests.broker import Broker, Tls, classpath, free_port, wait_until
+from tests.certificates import Authority, Signed
+from tests.topics import create_topic, produce, read_committed
+
+pytestmark = pytest.mark.xdist_group("secured broker")
+
+LACKING = [
+    "none",
+    "input",
+    "alerts",
+    "dead letters",
+    "state: read",
+    "state: write",
+    "group",
+    "transactional id",
+]
+USERS = {"alice": "right", **{f"u{number}": "right" for number in range(len(LACKING))}}
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority.made_in(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority.made_in(tmp_path_factory.mktemp("stranger"))
+
+
+@pytest.fixture(scope="module")
+def ours(authority: Authority) -> Signed:
+    return authority.sign("me", password="opens the key")
+
+
+@pytest.fixture(scope="module")
+def secured(authority: Authority) -> Iterator[Broker]:
+    tls = Tls(authority.sign("broker").both, authority.cert)
+    with Broker(users=USERS, tls=tls, acls=True, far=True) as started:
+        yield started
+
+
+def sasl(
+    broker: Broker, user: str = "alice", password: str = "right", mechanism: str = "PLAIN"
+) -> KafkaSettings:
+    return KafkaSettings.model_validate({
+        "bootstrap_servers": broker.address("SASL"),
+        "security_protocol": "SASL_PLAINTEXT",
+        "sasl_mechanism": mechanism,
+        "sasl_username": user,
+        "sasl_password": password,
+    })  # fmt: skip
+
+
+def tls(broker: Broker, ca: Path, listener: str = "SSL", **more: str) -> KafkaSettings:
+    given = {
+        "bootstrap_servers": broker.address(listener),
+        "security_protocol": "SSL",
+        "ssl_ca": str(ca),
+        **more,
+    }
+    return KafkaSettings.model_validate(given)
+
+
+def plain(broker: Any, **more: Any) -> KafkaSettings:
+    return KafkaSettings(bootstrap_servers=broker.bootstrap_servers, **more)
+
+
+def topics_of(service: str) -> Topics:
+    return Topics(
+        inputs=(f"{service}-in",),
+        alerts=f"{service}-alerts",
+        dead_letters=f"{service}-dead-letters",
+        state=f"{service}-state",
+        group=service,
+        transactional_ids=(f"{service}-0",),
+    )
+
+
+def rights_of(topics: Topics) -> dict[str, tuple[Kind, str, list[ACLOperation]]]:
+    """By the names in LACKING: what the service needs."""
+    return {
+        "input": (Kind.TOPIC, topics.inputs[0], [ACLOperation.READ]),
+        "alerts": (Kind.TOPIC, topics.alerts, [ACLOperation.WRITE]),
+        "dead letters": (Kind.TOPIC, topics.dead_letters, [ACLOperation.WRITE]),
+        "state: read": (Kind.TOPIC, topics.state, [ACLOperation.READ]),
+        "state: write": (Kind.TOPIC, topics.state, [ACLOperation.WRITE]),
+        "group": (Kind.GROUP, topics.group, [ACLOperation.READ]),
+        "transactional id": (Kind.TRANSACTIONAL_ID, topics.transactional_ids[0], [ACLOperation.WRITE]),
+    }
+
+
+def grant(broker: Broker, principal: str, rights: list[tuple[Kind, str, list[ACLOperation]]]) -> None:
+    with closing(KafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)) as admin:
+        admin.create_acls([
+            ACL(principal, "*", operation, ACLPermissionType.ALLOW, ResourcePattern(kind, name))
+            for kind, name, operations in rights
+            for operation in operations
+        ])  # fmt: skip
+
+
+def refusal(settings: KafkaSettings, topics: Topics) -> str:
+    began = time.monotonic()
+    with pytest.raises(StartRefused) as refused:
+        prepare_start(settings, topics)
+    assert time.monotonic() - began < 15
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
+def test_a_wrong_password_is_refused_naming_the_user_and_never_the_password(
+    secured: Broker, unique: str, mechanism: str
+) -> None:
+    text = refusal(sasl(secured, password="secret-and-wrong", mechanism=mechanism), topics_of(unique))
+    assert "refuses the connection" in text
+    assert "check" in text
+    assert "sasl_username ('alice') and sasl_password" in text
+    assert "secret-and-wrong" not in text
+
+
+def test_a_mechanism_that_is_not_enabled_is_refused_naming_it(secured: Broker, unique: str) -> None:
+    assert "sasl_mechanism" in refusal(sasl(secured, mechanism="SCRAM-SHA-256"), topics_of(unique))
+
+
+def test_a_wrong_authority_is_refused_naming_the_file(
+    secured: Broker, stranger: Authority, unique: str
+) -> None:
+    text = refusal(tls(secured, stranger.cert), topics_of(unique))
+    assert "certificate verify failed" in text
+    assert f"must be in ssl_ca ({stranger.cert})" in text
+
+
+def test_a_port_that_wants_our_certificate_says_so(
+    secured: Broker, authority: Authority, unique: str
+) -> None:
+    assert "set ssl_cert and ssl_key" in refusal(tls(secured, authority.cert, "MTLS"), topics_of(unique))
+
+
+def test_plaintext_on_a_tls_port_is_refused_with_the_protocol_to_set(secured: Broker, unique: str) -> None:
+    settings = KafkaSettings(bootstrap_servers=secured.address("SSL"))
+    assert "set security_protocol to SSL" in refusal(settings, topics_of(unique))
+
+
+def test_tls_on_a_plaintext_port_is_refused_with_the_protocol_to_set(
+    secured: Broker, authority: Authority, unique: str
+) -> None:
+    text = refusal(tls(secured, authority.cert, "PLAINTEXT"), topics_of(unique))
+    assert "does not speak TLS" in text
+    assert "PLAINTEXT" in text
+
+
+def test_no_login_on_a_port_that_wants_one_is_refused_with_the_protocol_to_set(
+    secured: Broker, unique: str
+) -> None:
+    settings = KafkaSettings(bootstrap_servers=secured.address("SASL"))
+    assert "set security_protocol to SASL_PLAINTEXT" in refusal(settings, topics_of(unique))
+
+
+def test_nobody_listening_is_unreachable_not_refused_and_leaves_no_thread_behind(unique: str) -> None:
+    settings = KafkaSettings(bootstrap_servers=f"localhost:{free_port()}")
+    threads, began = set(threading.enumerate()), time.monotonic()
+    with pytest.raises(
+        BrokerUnreachable, match=r"no Kafka broker answers at localhost:\d+ .*connection refused"
+    ):
+        prepare_start(settings, topics_of(unique))
+    assert time.monotonic() - began < 15
+    wait_until(lambda: set(threading.enumerate()) <= threads, 5, "its threads have ended")
+
+
+def test_addresses_that_cannot_be_reached_from_here_are_said(secured: Broker, unique: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(BrokerUnreachable, match=r"advertised\.listeners"):
+        prepare_start(KafkaSettings(bootstrap_servers=secured.address("FAR")), topics_of(unique))
+    assert time.monotonic() - began < 15
+
+
+def test_files_of_tls_that_cannot_be_used_are_refused_before_any_connection(
+    ours: Signed, authority: Authority, tmp_path: Path
+) -> None:
+    def refused(**files: str) -> str:
+        given = {
+            "bootstrap_servers": "localhost:1",
+            "security_protocol": "SSL",
+            "ssl_ca": str(authority.cert),
+            **files,
+        }
+        with pytest.raises(StartRefused) as error:
+            connect.admin(KafkaSettings.model_validate(given))
+        return str(error.value)
+
+    key = authority.sign("another").key
+    assert "ssl_ca: there is no file" in refused(ssl_ca=str(tmp_path / "no.pem"))
+    (tmp_path / "text.pem").write_text("no certificate")
+    assert "ssl_ca: " in refused(ssl_ca=str(tmp_path / "text.pem"))
+    assert "does not belong" in refused(ssl_cert=str(ours.cert), ssl_key=str(key))
+    assert "ssl_key_password" in refused(
+        ssl_cert=str(ours.cert), ssl_key=str(ours.key), ssl_key_password="wrong"
+    )
+    assert "ssl_key_password" in refused(ssl_cert=str(ours.cert), ssl_key=str(ours.key))
+
+
+@pytest.mark.parametrize("lacking", LACKING)
+def test_a_missing_right_is_named_with_the_command_that_grants_it(
+    secured: Broker, unique: str, lacking: str
+) -> None:
+    topics, user = topics_of(unique), f"u{LACKING.index(lacking)}"
+    for name in (*topics.inputs, topics.alerts, topics.dead_letters, topics.state):
+        create_topic(
+            secured.bootstrap_servers, name, cleanup_policy="compact" if name == topics.state else "delete"
+        )
+    rights = rights_of(topics)
+    grant(secured, f"User:{user}", [right for name, right in rights.items() if name != lacking])
+    settings = sasl(secured, user)
+    if lacking == "none":
+        assert prepare_start(settings, topics) == []
+        return
+    text = refusal(settings, topics)
+    kind, name, operations = rights[lacking]
+    option = {Kind.TOPIC: "--topic", Kind.GROUP: "--group", Kind.TRANSACTIONAL_ID: "--transactional-id"}[kind]
+    assert len(text.splitlines()) == 1, text
+    assert f"User:{user} may not" in text
+    assert f"--allow-principal User:{user} --operation {operations[0].name.capitalize()} " in text
+    assert text.endswith(f"{option} {name}")
+
+
+def test_all_findings_are_told_at_once_and_the_closest_names(broker: Any, unique: str) -> None:
+    create_topic(broker.bootstrap_servers, f"{unique}-predictions")
+    topics = replace(topics_of(unique), inputs=(f"{unique}-prediction", f"{unique}-label"))
+    create_topic(broker.bootstrap_servers, topics.state, partitions=3)
+    findings = check_start(plain(broker, create_topics=False), topics)
+    text = "\n".join(map(str, findings))
+    assert f"input topic '{unique}-prediction' does not exist" in text
+    assert f"{unique}-predictions" in text
+    assert f"input topic '{unique}-label' does not exist" in text
+    assert f"alerts topic '{topics.alerts}' does not exist" in text
+    assert f"dead letters topic '{topics.dead_letters}' does not exist" in text
+    assert f"state topic '{topics.state}' has 3 partitions" in text
+    assert f"state topic '{topics.state}' has cleanup.policy=delete" in text
+
+
+def test_own_topics_are_created_once_as_they_must_be_and_by_check_not_at_all(
+    broker: Any, unique: str
+) -> None:
+    topics = topics_of(unique)
+    create_topic(broker.bootstrap_servers, topics.inputs[0])
+    assert check_start(plain(broker), topics) == []
+    with closing(KafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)) as admin:
+        assert topics.state not in admin.list_topics()
+        assert prepare_start(plain(broker), topics) == []
+        assert {topics.state, topics.alerts, topics.dead_letters} <= set(admin.list_topics())
+        assert prepare_start(plain(broker), topics) == []
+        resource = ConfigResource(ConfigResourceType.TOPIC, topics.state)
+        configs = admin.describe_configs([resource])["topic"][topics.state]
+        assert configs["cleanup.policy"]["value"] == "compact"
+        assert configs["segment.ms"]["value"] == "600000"
+
+
+def test_a_replication_factor_that_the_cluster_cannot_give_is_refused(broker: Any, unique: str) -> None:
+    create_topic(broker.bootstrap_servers, topics_of(unique).inputs[0])
+    text = refusal(plain(broker, replication_factor=3), topics_of(unique))
+    assert "replication_factor" in text
+    assert "only 1 broker" in text
+
+
+def test_the_commands_that_are_told_do_what_is_wanted(secured: Broker, unique: str) -> None:
+    """Kafka's own tools run them; the address of the administrator's port stands in for ours."""
+    topics, settings = topics_of(unique), sasl(secured).model_copy(update={"create_topics": False})
+    create_topic(secured.bootstrap_servers, topics.inputs[0])
+    grant(secured, "User:alice", [right for name, right in rights_of(topics).items() if name != "input"])
+    tools = {
+        "kafka-topics.sh": "org.apache.kafka.tools.TopicCommand",
+        "kafka-acls.sh": "kafka.admin.AclCommand",
+    }
+    for finding in check_start(settings, topics):
+        script, *rest = shlex.split(finding.todo.split("   or ")[0])
+        at = rest.index("--command-config")
+        del rest[at : at + 2]
+        rest[rest.index("--bootstrap-server") + 1] = secured.bootstrap_servers
+        command = ["java", "-XX:TieredStopAtLevel=1", "-cp", classpath(), tools[script], *rest]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert prepare_start(settings, topics) == []
+
+
+@pytest.mark.parametrize("way", ["SASL PLAIN", "SASL SCRAM-SHA-512", "TLS", "mutual TLS"])
+def test_each_way_in_works_in_full_with_group_and_transaction(
+    secured: Broker, authority: Authority, ours: Signed, unique: str, way: str
+) -> None:
+    topics = topics_of(unique)
+    principal = {"TLS": "User:ANONYMOUS", "mutual TLS": "User:CN=me"}.get(way, "User:alice")
+    certificate = {"ssl_cert": str(ours.cert), "ssl_key": str(ours.key), "ssl_key_password": "opens the key"}
+    settings = {
+        "TLS": lambda: tls(secured, authority.cert),
+        "mutual TLS": lambda: tls(secured, authority.cert, "MTLS", **certificate),
+    }.get(way, lambda: sasl(secured, mechanism=way.split()[-1]))()
+    grant(secured, principal, list(rights_of(topics).values()))
+    grant(secured, principal, [(Kind.CLUSTER, "kafka-cluster", [ACLOperation.CREATE])])
+    create_topic(secured.bootstrap_servers, topics.inputs[0])
+    produce(secured.bootstrap_servers, topics.inputs[0], [b"event"])
+    assert [finding for finding in prepare_start(settings, topics) if finding.stops] == []
+
+    part = TopicPartition(topics.inputs[0], 0)
+    with (
+        closing(connect.consumer(settings, group_id=topics.group, auto_offset_reset="earliest")) as consumer,
+        closing(connect.producer(settings, topics.transactional_ids[0], compression_type="lz4")) as producer,
+    ):
+        consumer.subscribe([topics.inputs[0]])
+        read: list[Any] = []
+
+        def polled() -> list[Any]:
+            read.extend(
+                record.value for records in consumer.poll(timeout_ms=300).values() for record in records
+            )
+            return read
+
+        assert wait_until(polled, 20) == [b"event"]
+        producer.init_transactions()
+        producer.begin_transaction()
+        producer.send(topics.alerts, b"alert")
+        producer.send_offsets_to_transaction({part: OffsetAndMetadata(1, "", -1)}, consumer.group_metadata())
+        producer.commit_transaction()
+        assert consumer.committed(part, timeout_ms=5_000) == 1
+    found = read_committed(secured.bootstrap_servers, topics.alerts, at_least=1)
+    assert [record.value for record in found] == [b"alert"]
+
+
+def test_secrets_do_not_show_when_settings_or_errors_are_printed(secured: Broker) -> None:
+    settings = sasl(secured, password="very-secret")
+    assert "very-secret" not in f"{settings!r} {settings} {settings.model_dump_json()}"
