@@ -134,12 +134,19 @@ class Passage:
         keys = self._cuts.get(Cut("version", ()))
         if keys is None:
             return stop, []
-        end_s = self._track.stream_s[stop - 1]
+        stream_s, after_s = self._track.stream_s, self._config.versions.retire_after
+        last_s: dict[StreamKey, float] = {
+            key: stream.trail.last_s
+            for key, stream in self._ledger.versions.items()
+            if stream.trail.last_s + after_s <= stream_s[stop - 1]
+        }
+        if stream_s[start] + after_s <= stream_s[stop - 1]:
+            for key in keys.keys:
+                if key not in self._ledger.versions:
+                    last_s[key] = np.inf
         first, gone = stop, set[tuple[str, str | None]]()
-        for key, stream in self._ledger.versions.items():
-            if stream.trail.last_s + self._config.versions.retire_after > end_s:
-                continue
-            row = self._silent_row(keys, stream, start, stop)
+        for key, time_s in last_s.items():
+            row = self._silent_row(keys, key, time_s, start, stop)
             if row < first:
                 first, gone = row, set()
             if row == first and row < stop:
@@ -147,19 +154,19 @@ class Passage:
         streams = sorted(self._ledger.streams.values(), key=lambda stream: stream.order) if gone else []
         return first, [stream.key for stream in streams if stream.key[:2] in gone]
 
-    def _silent_row(self, keys: Keyed, stream: Stream, start: int, stop: int) -> int:
+    def _silent_row(self, keys: Keyed, key: StreamKey, last_s: float, start: int, stop: int) -> int:
         """The first row in [start, stop) that is an event of another version of the model, at least `retire_after`
-        after the last event of this one; `stop` if there is none."""
-        model = [code for code, key in enumerate(keys.keys) if key.model == stream.key.model]
-        mine = [code for code in model if keys.keys[code] == stream.key]
+        after the last event of this one (the last before `start` was at `last_s`); `stop` if there is none."""
+        model = [code for code, other in enumerate(keys.keys) if other.model == key.model]
+        mine = [code for code in model if keys.keys[code] == key]
         codes, stream_s = keys.codes[start:stop], self._track.stream_s
         of_mine = np.isin(codes, mine)
         mine_at = start + np.flatnonzero(of_mine)
         others_at = start + np.flatnonzero(np.isin(codes, model) & ~of_mine)
-        last_s = np.concatenate(([stream.trail.last_s], stream_s[mine_at]))
+        seen_s = np.concatenate(([last_s], stream_s[mine_at]))
         since = np.concatenate(([start], mine_at + 1))
         until = np.concatenate((mine_at, [stop]))
-        late = np.searchsorted(stream_s, last_s + self._config.versions.retire_after, side="left")
+        late = np.searchsorted(stream_s, seen_s + self._config.versions.retire_after, side="left")
         rows = np.append(others_at, stop)[np.searchsorted(others_at, np.maximum(late, since))]
         silent = np.flatnonzero(rows < until)
         return int(rows[silent[0]]) if len(silent) else stop
