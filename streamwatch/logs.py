@@ -54,6 +54,7 @@ class Stderr(logging.StreamHandler[TextIO]):
         super().__init__(stream)
         self._clock = clock
         self._limit = RateLimit(1, QUIET_S)
+        self._last: dict[tuple[str, int, str], str] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         now = self._clock()
@@ -63,12 +64,14 @@ class Stderr(logging.StreamHandler[TextIO]):
             # Numbers differ from line to line (ports, ids, milliseconds): they do not make it news.
             kind = (record.name, record.levelno, re.sub(r"\d+", "#", text)[:200])
             if not self._limit.allows(kind, now):
+                self._last[kind] = text
                 return
         super().emit(record)
 
     def _counts(self, now: float, everything: bool = False) -> None:
-        for (name, level, text), count in self._limit.due(now, everything):
-            repeated = f"{text} ({count} more like this in the last seconds)"
+        for kind, count in self._limit.due(now, everything):
+            name, level, _ = kind
+            repeated = f"{self._last.pop(kind)} ({count} like this were not shown)"
             super().emit(logging.LogRecord(name, level, "", 0, repeated, None, None))
 
     def end(self) -> None:

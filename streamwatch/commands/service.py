@@ -38,7 +38,7 @@ def serve(
     config = configfile.load(paths, os.environ)
     logs.configure(config.service, form, level)
     try:
-        total = _serve(config, KafkaTransport(config, resume_from))
+        total = _serve(config, KafkaTransport(config, resume_from=resume_from))
     except StreamwatchError as error:
         if logs.readable(form, sys.stderr):
             raise
