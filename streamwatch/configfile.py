@@ -49,7 +49,7 @@ def read(paths: Sequence[Path], environ: Mapping[str, str]) -> Loaded:
             continue
         tree = parse(path, environ, problems)
         if tree is not None and tree.mapping is None:
-            problems.append(at(tree, (), "expected a mapping (key: value)"))
+            problems.append(at(tree, (), f"expected a mapping (key: value), got {shown(tree, ())}"))
         elif tree is not None:
             trees.append(expanded(supported(tree, problems), problems))
     whole = reduce(lambda one, other: _merged(one, other, (), problems), trees) if trees else None

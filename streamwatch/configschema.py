@@ -113,13 +113,26 @@ def secret(loc: Sequence[str | int]) -> bool:
 
 def only_text(loc: Sequence[str | int]) -> bool:
     """Whether a scalar at this place is text and never a number or a boolean."""
+    kinds = _kinds(loc)
+    return "string" in kinds and not kinds & {"integer", "number", "boolean", "anything"}
+
+
+def nullable(loc: Sequence[str | int]) -> bool:
+    return "null" in _kinds(loc)
+
+
+def _kinds(loc: Sequence[str | int]) -> set[str]:
     kinds: set[str] = set()
     for one in allowed(loc):
-        found = one.get("type")
-        if found is None and "const" not in one and "enum" not in one:
-            return False
-        kinds.update([found] if isinstance(found, str) else found or ["string"])
-    return "string" in kinds and not kinds & {"integer", "number", "boolean"}
+        if "const" in one or "enum" in one:
+            kinds.add("string")
+        elif isinstance(found := one.get("type"), str):
+            kinds.add(found)
+        elif found is not None:
+            kinds.update(found)
+        elif not one.keys() & {"anyOf", "oneOf", "allOf"}:
+            kinds.add("anything")
+    return kinds
 
 
 def _alternatives(part: Schema) -> Iterator[Schema]:

@@ -56,10 +56,12 @@ _BOUNDS: dict[str, Callable[[dict[str, Any]], str]] = {
 
 def explain(error: ValidationError, tree: Node, prefix: Loc = ()) -> list[Problem]:
     """`tree` is what was validated; `prefix` is where it stands in the file."""
-    return [
+    problems = [
         _problem(tree, path, errors, prefix)
         for path, errors in _grouped(error.errors(include_url=False), tree)
     ]
+    meant = {(p.where, p.hint.removeprefix("did you mean ").removesuffix("?")) for p in problems if p.hint}
+    return [p for p in problems if (p.where, _missing_key(p)) not in meant]
 
 
 def at(tree: Node, loc: Sequence[str | int], what: str, hint: str = "", prefix: Loc = ()) -> Problem:
@@ -145,6 +147,11 @@ def _grouped(errors: Sequence[ErrorDetails], tree: Node) -> list[tuple[Loc, list
     return kept
 
 
+def _missing_key(problem: Problem) -> str | None:
+    found = re.fullmatch(r"`(.*)` is missing", problem.what)
+    return found[1] if found else None
+
+
 def _is_word(error: ErrorDetails) -> bool:
     return error["type"] in ("literal_error", "enum")
 
@@ -168,6 +175,8 @@ def _problem(tree: Node, path: Loc, errors: list[ErrorDetails], prefix: Loc) -> 
             wanted.append(_OF_TYPE[error["type"]])
         elif error["type"] in _BOUNDS:
             wanted.append(_BOUNDS[error["type"]](context))
+        elif error["type"] == "union_tag_invalid":
+            words += re.findall(r"'([^']*)'", context["expected_tags"])
         elif _is_word(error):
             words += configschema.words(loc) or re.findall(r"'([^']*)'", context.get("expected", ""))
         elif error["type"] == "string_pattern_mismatch" and context["pattern"].startswith(_NAME_PATTERN):
@@ -180,6 +189,8 @@ def _problem(tree: Node, path: Loc, errors: list[ErrorDetails], prefix: Loc) -> 
     words = list(dict.fromkeys(words))
     if words:
         wanted.append(words[0] if len(words) == 1 else f"one of {', '.join(words)}")
+    if kinds <= _OF_TYPE.keys() and node.value is not None and configschema.nullable(loc):
+        wanted.append("null")
     what = f"expected {' or '.join(dict.fromkeys(wanted))}, got {shown(node, loc)}"
     hint = ""
     if words and node.source is None and isinstance(node.value, str):
@@ -194,7 +205,7 @@ def _own_text(error: ErrorDetails, node: Node, loc: Loc) -> str:
     """The text of one of our own validators, without what must not be shown."""
     text = error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     if configschema.secret(loc):
-        return "is not valid"
+        return "is not valid" if node.text in text else text
     sources = list(_sources(node))
     if not sources:
         return text

@@ -15,6 +15,7 @@ from streamwatch.detectors import AnyDetector
 from streamwatch.detectors.base import DetectorConfig
 from streamwatch.errors import Problem
 from streamwatch.events import Needs
+from streamwatch.explain import closest
 from streamwatch.series import Kind
 from streamwatch.signals import ModelSpec
 from streamwatch.yamltree import Loc
@@ -123,7 +124,7 @@ def _names(config: Config, monitor: Monitor, loc: Loc) -> Iterator[Finding]:
             yield Finding(
                 (*loc, "models", place),
                 f"there is no model {model} in `models`",
-                f'there are {", ".join(config.models)}; "*" stands for every other',
+                closest(model, config.models),
             )
     if monitor.models == ():
         yield Finding((*loc, "models"), "names no model, so it watches none", "leave it out to watch all")
@@ -223,14 +224,14 @@ def _kind(monitor: Monitor, spec: ModelSpec) -> Kind | None:
 
 def detectors() -> Iterable[tuple[str, frozenset[Kind]]]:
     """Name and accepted kinds of every detector that a config can name."""
-    return sorted((cls.model_construct().label, cls.accepts) for cls in _classes(AnyDetector))
+    return sorted((cls.model_construct().label, cls.accepts) for cls in classes())
 
 
-def _classes(annotation: Any) -> Iterator[type[DetectorConfig]]:
+def classes(annotation: Any = AnyDetector) -> Iterator[type[DetectorConfig]]:
     if isinstance(annotation, type) and issubclass(annotation, DetectorConfig):
         yield annotation
     for part in typing.get_args(annotation):
-        yield from _classes(part)
+        yield from classes(part)
 
 
 def _ordinal(position: int) -> str:
