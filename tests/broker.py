@@ -27,11 +27,11 @@ CLUSTER_ID = "c3RyZWFtd2F0Y2gtdGVzdA"
 NEEDED = (
     "Tests on a real broker need Java 17 or newer and Maven (Debian: apt install default-jre-headless maven)"
 )
-POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
+POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>streamwatch</groupId><artifactId>test-broker</artifactId><version>1</version>
   <dependencies><dependency>
-    <groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{KAFKA}</version>
+    <groupId>org.apache.kafka</groupId><artifactId>{artifact}</artifactId><version>{version}</version>
   </dependency></dependencies>
 </project>
 """
@@ -106,23 +106,23 @@ def free_port() -> int:
             return int(candidate.getsockname()[1])
 
 
-def classpath() -> str:
-    """The jars, fetched by Maven at the first call on this machine."""
+def classpath(artifact: str = "kafka_2.13") -> str:
+    """The jars of the broker (or of `kafka-tools`), fetched by Maven at the first call on this machine."""
     for tool in ("java", "mvn"):
         if shutil.which(tool) is None:
             raise BrokerError(f"{tool} is not installed. {NEEDED}.")
-    libs = cache() / "libs"
-    with locked(cache().with_suffix(".lock")):
-        if not libs.is_dir():
-            _fetch(libs)
-    return os.pathsep.join(str(jar) for jar in sorted(libs.glob("*.jar")))
+    jars = cache() / artifact
+    with locked(jars.with_name(f"{artifact}.lock")):
+        if not jars.is_dir():
+            _fetch(artifact, jars)
+    return os.pathsep.join(str(jar) for jar in sorted(jars.glob("*.jar")))
 
 
-def _fetch(libs: Path) -> None:
-    libs.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=libs.parent) as folder:
-        pom, jars = Path(folder, "pom.xml"), Path(folder, "libs")
-        pom.write_text(POM)
+def _fetch(artifact: str, jars: Path) -> None:
+    jars.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=jars.parent) as folder:
+        pom, fresh = Path(folder, "pom.xml"), Path(folder, "jars")
+        pom.write_text(POM.format(artifact=artifact, version=KAFKA))
         command = [
             "mvn",
             "-q",
@@ -130,12 +130,12 @@ def _fetch(libs: Path) -> None:
             "-f",
             str(pom),
             "dependency:copy-dependencies",
-            f"-DoutputDirectory={jars}",
+            f"-DoutputDirectory={fresh}",
         ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         if done.returncode:
             raise BrokerError(f"Maven could not fetch Kafka {KAFKA}. {NEEDED}.\n{done.stdout}{done.stderr}")
-        jars.rename(libs)
+        fresh.rename(jars)
 
 
 def class_archive(jars: str) -> Path:

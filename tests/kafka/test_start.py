@@ -300,14 +300,14 @@ def test_the_commands_that_are_told_do_what_is_wanted(secured: Broker, unique: s
     grant(secured, "User:alice", [right for name, right in rights_of(topics).items() if name != "input"])
     tools = {
         "kafka-topics.sh": "org.apache.kafka.tools.TopicCommand",
-        "kafka-acls.sh": "kafka.admin.AclCommand",
+        "kafka-acls.sh": "org.apache.kafka.tools.AclCommand",
     }
     for finding in check_start(settings, topics):
         script, *rest = shlex.split(finding.todo.split("   or ")[0])
         at = rest.index("--command-config")
         del rest[at : at + 2]
         rest[rest.index("--bootstrap-server") + 1] = secured.bootstrap_servers
-        command = ["java", "-XX:TieredStopAtLevel=1", "-cp", classpath(), tools[script], *rest]
+        command = ["java", "-XX:TieredStopAtLevel=1", "-cp", classpath("kafka-tools"), tools[script], *rest]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stdout + done.stderr
     assert prepare_start(settings, topics) == []
