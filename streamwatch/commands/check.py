@@ -30,9 +30,22 @@ def _told(config: Config) -> str:
 
 
 def _connect(config: Config) -> None:
-    from streamwatch.transports.kafka.topics import findings
+    """StartRefused with all that would stop the service; what would not is a warning."""
+    from streamwatch.transports.kafka.start import check_start
+    from streamwatch.transports.kafka.topics import Topics
 
-    found = findings(config)
-    if found:
-        raise StartRefused("\n".join(str(one) for one in found))
+    needed = Topics(
+        inputs=config.input_topics,
+        alerts=config.alerts_topic,
+        dead_letters=config.dead_letters_topic,
+        state=config.state_topic,
+        group=config.service,
+        transactional_ids=(f"{config.service}-0",),
+    )
+    findings = check_start(config.kafka, needed)
+    for finding in findings:
+        if not finding.stops:
+            typer.echo(f"warning: {finding}", err=True)
+    if stopping := [finding for finding in findings if finding.stops]:
+        raise StartRefused("\n".join(map(str, stopping)))
     typer.echo(f"the broker at {config.kafka.bootstrap_servers} has what it needs")
