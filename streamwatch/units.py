@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+LONGEST_S = 36_500 * 86_400.0  # a hundred years: times stay within what a date can say
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
 
 
@@ -23,12 +24,15 @@ def seconds(value: Any) -> float:
     if isinstance(value, int | float):
         if value == 0:
             return 0.0
-        raise ValueError(f"a duration needs its unit: write {value:g}s, {value:g}m, {value:g}h or {value:g}d")
+        raise ValueError(f"a duration needs its unit: write {value}s, {value}m, {value}h or {value}d")
     text = str(value).strip()
     parts = _DURATION.findall(text)
     if not parts or _DURATION.sub("", text).strip():
         raise ValueError(f"expected a duration like 30s, 4h or 7d, got {value!r}")
-    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    total_s = sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    if total_s > LONGEST_S:
+        raise ValueError(f"expected at most {LONGEST_S / _SECONDS['d']:g} days, got {text[:40]}")
+    return total_s
 
 
 def share(value: Any) -> float:

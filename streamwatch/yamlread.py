@@ -110,20 +110,27 @@ def scalar(text: str) -> Scalar:
     >>> [scalar(t) for t in ("NO", "true", "010", "1e3", "1:30", "2024-01-01", "~")]
     ['NO', True, 10, 1000.0, '1:30', '2024-01-01', None]
     """
+    return _value(_tag(text), text)
+
+
+def _tag(text: str) -> str:
     for tag, pattern in _Loader.yaml_implicit_resolvers.get(text[:1], ()):
         if pattern.match(text):
-            return _value(tag, text)
-    return text
+            return tag
+    return _TAG + "str"
 
 
 def _value(tag: str, text: str) -> Scalar:
-    """ValueError if the text is not of the tag (an explicit tag such as `!!int x`)."""
+    """ValueError if the text is not of the tag (an explicit tag such as `!!int x`). OverflowError for whole numbers
+    that no float64 can hold."""
     kind = tag.removeprefix(_TAG)
     if kind == "null":
         return None
     if kind == "bool":
         return text.lower() == "true"
     if kind == "int":
+        if len(text) > 300:
+            raise OverflowError
         return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
     if kind == "float":
         return float(
@@ -162,7 +169,7 @@ class _Reader:
             if not isinstance(key_node, yaml.ScalarNode):
                 self._problem(here, "a key must be a word, not a list or a mapping")
                 continue
-            key = self._scalar(key_node, here).text
+            key = self._replaced(str(key_node.value), here)
             if key == "<<":
                 self._problem(
                     here, "merge keys (<<) are not read", "say it where it belongs, or use `defaults`"
@@ -180,7 +187,7 @@ class _Reader:
         source = raw if text != raw or "${" in raw else None
         tag = node.tag
         if text != raw and getattr(node, "style", None) is None and tag == _TAG + "str":
-            return Node(scalar(text), place, text=text, source=source)
+            tag = _tag(text)
         if tag.removeprefix(_TAG) not in ("str", "null", "bool", "int", "float"):
             self._problem(
                 place, f"the tag {tag.replace(_TAG, '!!')} is not read", "write the value without a tag"
@@ -188,6 +195,9 @@ class _Reader:
             return Node(text, place, text=text, source=source)
         try:
             value = _value(tag, text)
+        except OverflowError:
+            self._problem(place, "the number is too large", "write it in quotes if it is text")
+            value = 0
         except ValueError:
             self._problem(place, f"is not of the tag {tag.replace(_TAG, '!!')}")
             value = text

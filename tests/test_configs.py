@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 import typing
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,13 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from streamwatch import configfile, lint
 from streamwatch.config import Config
+from streamwatch.errors import ConfigError, Problem
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 FULL = Path(__file__).parent.parent / "configs" / "full.yaml"
@@ -134,3 +138,57 @@ def scalars(tree: Any) -> list[tuple[str, Any]]:
     for key, value in tree.items():
         found += scalars(value) if isinstance(value, dict | list) else [(key, value)]
     return found
+
+
+HOSTILE = (
+    None,
+    True,
+    0,
+    -1,
+    1.5,
+    float("nan"),
+    10**400,
+    "",
+    "x",
+    "é" * 300,
+    [],
+    {},
+    [None],
+    [[]],
+    {"a": None},
+    {"": 1},
+)
+
+
+def places(tree: Any, loc: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    below = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    return [loc, *(place for key, child in below for place in places(child, (*loc, key)))]
+
+
+def replaced(tree: Any, loc: tuple[str | int, ...], value: Any) -> Any:
+    if not loc:
+        return value
+    copy = dict(tree) if isinstance(tree, dict) else list(tree)
+    copy[loc[0]] = replaced(tree[loc[0]], loc[1:], value)
+    return copy
+
+
+TREE = yaml.safe_load(FULL.read_text())
+
+
+@given(loc=st.sampled_from(places(TREE)), value=st.sampled_from(HOSTILE))
+@settings(max_examples=60, deadline=None)
+def test_any_value_anywhere_is_good_or_a_problem_with_its_place(
+    loc: tuple[str | int, ...], value: Any
+) -> None:
+    """Never an exception of another kind; and the place is one in the file."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "c.yaml"
+        path.write_text(yaml.safe_dump(replaced(TREE, loc, value), allow_unicode=True))
+        found: list[Problem] | None = None
+        try:
+            configfile.read([path], {})
+        except ConfigError as error:
+            found = error.problems
+    assert found is None or found
+    assert all(problem.line and problem.what for problem in found or ())

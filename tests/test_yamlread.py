@@ -92,6 +92,8 @@ def test_an_alias_is_read_as_what_it_stands_for() -> None:
             "a: ${NONE}",
             "f.yaml:1:4: the environment variable NONE is not set (set it, or give a default: ${NONE:-value})",
         ),
+        ("a: 1" + "0" * 400, "f.yaml:1:4: the number is too large"),
+        ("a: -1" + "0" * 9000, "f.yaml:1:4: the number is too large"),
         ("a: ${1x}", "f.yaml:1:4: `${` without a name and `}`"),
         ("a: ${X", "f.yaml:1:4: `${` without a name and `}`"),
     ],
