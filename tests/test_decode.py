@@ -252,6 +252,15 @@ def test_a_dead_letter_names_coordinates_field_expectation_and_what_came() -> No
     assert letter.payload is None
 
 
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [(("model", "event_id", "model_version", "timestamp"), "model"), (("event_id", "model_version", "timestamp"),
+     "event_id"), (("model_version", "timestamp"), "model_version"), (("timestamp",), "timestamp")],
+)  # fmt: skip
+def test_of_several_wrong_fields_the_first_is_told(wrong: tuple[str, ...], told: str) -> None:
+    assert only(decode(event(**{name: [1] for name in wrong}))).field == told
+
+
 def test_reasons_cut_long_values() -> None:
     letter = only(decode(event(timestamp="x" * 5000)))
     assert len(letter.reason) < 200

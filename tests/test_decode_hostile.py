@@ -19,8 +19,9 @@ import numpy as np
 import pytest
 
 from streamwatch.decode import Decoder, Input
+from streamwatch.errors import SenderError
 from streamwatch.events import Events, Needs
-from streamwatch.fields import DEEPEST, Unusable
+from streamwatch.fields import DEEPEST, Unusable, parse
 from streamwatch.series import floats
 from tests.decoding import EVERYTHING, RECORD_S, batch, decode, event, one, only, rows
 
@@ -161,7 +162,7 @@ TABLE: dict[str, tuple[bytes | None, Dead | Fine]] = {
     "10 MB of quotes": (raw(b'"x":"' + b'\\"' * 5_000_000 + b'",'), GOOD),
     "10 MB of brackets in a text": (raw(b'"x":"' + b"[{" * 5_000_000 + b'",'), GOOD),
     "10 MB of small lists": (raw(b'"x":[' + b"[]," * 3_000_000 + b"0],"), GOOD),
-    "10 MB of an open text": (raw(b'"x":"' + b'\\"[' * 3_000_000), Dead("not json", "", "no JSON")),
+    "10 MB of an open text": (b'{"x":"' + b'\\"[' * 3_000_000, Dead("not json", "", "no JSON")),
     # nesting
     "nested as deep as is read": (raw(b'"x":' + nested(DEEPEST - 1) + b","), GOOD),
     "nested a level deeper": (raw(b'"x":' + nested(DEEPEST) + b","), Dead("too deep", "", "at most 256 levels")),
@@ -231,6 +232,23 @@ def test_the_depth_that_is_read_does_not_depend_on_how_deep_the_caller_stands() 
     deeper = below(sys.getrecursionlimit() - DEEPEST - 250 - _depth())
     assert deeper.events.record.tolist() == expected.events.record.tolist()
     assert deeper.dead_letters == expected.dead_letters
+
+
+def test_a_caller_that_leaves_no_room_for_nesting_gets_a_reason_and_no_recursion_error() -> None:
+    value = raw(b'"x":' + nested(DEEPEST - 1) + b",")
+
+    def below(frames: int) -> Any:
+        if frames:
+            return below(frames - 1)
+        try:
+            return parse(value)[0]
+        except SenderError as exc:
+            return exc.code
+
+    found = below(sys.getrecursionlimit() - 100 - _depth())
+    assert found == "too deep" or found == json.loads(
+        value
+    )  # from Python 3.12 on, parsing needs no room there
 
 
 def _depth() -> int:

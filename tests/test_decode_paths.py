@@ -7,7 +7,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streamwatch.decode import Decoder, Input
@@ -52,6 +52,7 @@ def same(value: bytes, paths: tuple[Path, ...] = PATHS) -> bool:
     return True
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(OBJECTS, st.booleans())
 @example({"b": None, "g": {}}, True)
 def test_both_paths_give_the_same_columns(value: dict[str, Any], ascii_only: bool) -> None:
@@ -60,12 +61,14 @@ def test_both_paths_give_the_same_columns(value: dict[str, Any], ascii_only: boo
     same(text.encode("utf-8", "surrogatepass"), ((),))
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(OBJECTS, min_size=2, max_size=3))
 def test_both_paths_take_the_last_of_repeated_names(values: list[dict[str, Any]]) -> None:
     inner = ",".join(json.dumps(value)[1:-1] for value in values if value)
     same(f"{{{inner}}}".encode())
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(OBJECTS, st.randoms(use_true_random=False))
 def test_both_paths_agree_on_damaged_bytes(value: dict[str, Any], rng: random.Random) -> None:
     damaged = bytearray(json.dumps(value).encode())
@@ -116,6 +119,7 @@ FRAGMENTS = st.one_of(
 )
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(FRAGMENTS, max_size=12), st.integers(1, 11), st.booleans())
 def test_a_batch_gives_what_any_split_of_it_gives(
     values: list[bytes | None], size: int, all_of: bool

@@ -7,7 +7,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamwatch.times import epoch_s, epochs_s
@@ -147,6 +147,7 @@ def _column(rng: random.Random) -> list[str]:
     return column
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.integers(), st.floats(), st.booleans()), max_size=4))
 def test_numbers_at_once_equal_numbers_one_by_one(column: list[Any]) -> None:
     read = epochs_s(column)
