@@ -1,14 +1,12 @@
-"""From what is fetched to batches in the order of the task: buffers, the wait for quiet partitions, stalls, lag.
+"""From what is fetched to batches in the order of the task: the wait for quiet partitions, stalls, valves, places.
 
-The order itself is `transports.order`. Here stands when a partition without a record may be passed: an answer to
-"where does it end", asked at least `idle` after the waiting record arrived, says that nothing is left to fetch.
+The order itself is `transports.order`. Here stands when a partition without a record may be passed: by records that
+arrived `idle` before a moment at which an answer to "where does it end" says that nothing of it is left to fetch.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,146 +14,167 @@ import numpy as np
 from streamwatch.config import Config
 from streamwatch.records import Batch, Source
 from streamwatch.transports.base import Stalled
+from streamwatch.transports.order import LABELS, PREDICTIONS, Merge
+from streamwatch.transports.queue import EARLIEST, running
 
-# A partition is paused when so many of its records wait for others, and resumed at half of it.
+# A partition is paused when so many of its records wait for others, and goes on at half of it.
 FULL = 40_000
-# End offsets are asked at most so often: a busy partition beside a quiet one would ask at every fetch.
+# How often ends are asked: while a record waits (a busy partition beside a quiet one would ask at every fetch),
+# after no answer, and while nothing waits (only to see a partition that stalls).
 ASK_EVERY_S = 0.02
+ASK_AGAIN_S = 1.0
+ASK_IDLE_S = 5.0
 POLL_S = 0.25
 
 
 class Flow:
-    """One task. `positions`: the next offset to be handed out, by partition."""
+    """One task. Only what is in `sources` holds the others back."""
 
     def __init__(self, config: Config, task: int) -> None:
         self._task = task
         self._idle_s = config.idle
         self._stall_s = config.stall
-        kinds = {topic: entry.kind for entry in config.inputs for topic in entry.topics}
-        self._ranks = {topic: 0 if kind == "predictions" else 1 for topic, kind in kinds.items()}
-        self.positions: dict[Source, int] = {}
-        self.merge_keys: dict[Source, int] = {}
-        self.overtaken = 0
-        self._heads: dict[Source, deque[tuple[float, Any]]] = {}
-        self._last_key = -1
+        self._kinds = {
+            topic: PREDICTIONS if entry.kind == "predictions" else LABELS
+            for entry in config.inputs
+            for topic in entry.topics
+        }
+        self._merge = Merge(task, ())
+        self._overtaken = 0
+        self._begun: dict[Source, int] = {}
+        self._keys: dict[Source, int] = {}
+        self._handed: list[Batch] = []
         self._paused: set[Source] = set()
-        self._quiet: dict[Source, float] = {}
-        self._asked_at = float("-inf")
-        self._behind: dict[Source, tuple[int, float]] = {}
+        self._passed: dict[Source, float] = {}
+        self._ask_at = float("-inf")
+        self._behind: dict[Source, tuple[int | None, float]] = {}
         self._stalled: set[Source] = set()
 
-    def begin(self, positions: Mapping[Source, int], merge_keys: Mapping[Source, int]) -> None:
+    # Places
+
+    def begin(
+        self, sources: Iterable[Source], positions: Mapping[Source, int], merge_keys: Mapping[Source, int]
+    ) -> None:
         """Start here, or again: what is buffered is dropped and will be fetched anew."""
-        self.positions = dict(positions)
-        self.merge_keys = dict(merge_keys)
-        self._heads = {source: deque() for source in positions}
+        sources = frozenset(sources)
+        self._overtaken += self._merge.overtaken
+        self._begun = {source: positions[source] for source in sources}
+        self._merge = Merge(self._task, sources, self._kinds, merge_keys)
+        self._keys = dict(merge_keys)
+        self._handed.clear()
         self._paused.clear()
-        self._quiet.clear()
+        self._passed.clear()
         self._behind.clear()
 
-    def feed(self, fetched: Mapping[Source, Sequence[Any]], now: float) -> None:
-        for source, records in fetched.items():
-            self._heads[source].extend((now, record) for record in records)
-            self._behind.pop(source, None)
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        return self._merge.sources
+
+    @property
+    def positions(self) -> dict[Source, int]:
+        """The next offset to be handed out, by partition."""
+        places = {source: self._merge.next_offset(source) for source in self._begun}
+        return {source: self._begun[source] if at is None else at for source, at in places.items()}
+
+    @property
+    def overtaken(self) -> int:
+        return self._overtaken + self._merge.overtaken
 
     def buffered(self, source: Source) -> int:
-        return len(self._heads.get(source, ()))
+        return self._merge.buffered(source)
 
-    def _missing(self) -> list[Source]:
-        return [source for source, head in self._heads.items() if not head]
+    # Records
 
-    def _waiting_since(self) -> float | None:
-        return min((head[0][0] for head in self._heads.values() if head), default=None)
+    def feed(self, fetched: Mapping[Source, Sequence[Any]], now: float) -> None:
+        """`fetched`: kafka-python's ConsumerRecords by partition."""
+        for source, records in fetched.items():
+            self._merge.add(
+                source,
+                np.array([record.offset for record in records], np.int64),
+                np.array([record.timestamp for record in records], np.int64),
+                [record.key for record in records],
+                [record.value for record in records],
+                [record.headers for record in records],
+                now,
+            )
+            self._behind.pop(source, None)
+
+    def take(self, limit: int) -> Batch | None:
+        batch = self._merge.take(limit, self._passed)
+        if batch is not None:
+            self._handed.append(batch)
+        return batch
+
+    # Quiet partitions
 
     def wait_s(self, now: float) -> float:
         """How long the next poll may wait for records at most."""
-        since = self._waiting_since()
-        if since is None:
+        if self._merge.next_arrived is None:
             return POLL_S
-        return max(0.0, since + self._idle_s - now, self._asked_at + ASK_EVERY_S - now)
+        return max(0.0, self._due() - now)
 
-    def to_ask(self, now: float) -> list[Source]:
-        since = self._waiting_since()
-        if since is None or now < since + self._idle_s or now < self._asked_at + ASK_EVERY_S:
-            return []
-        return self._missing()
+    def to_ask(self, now: float) -> tuple[Source, ...]:
+        """Partitions of which to ask the ends now. All of them: the next to run dry is then known already."""
+        return self.sources if now >= self._due() else ()
 
-    def answer(self, now: float, ends: Mapping[Source, int], positions: Mapping[Source, int | None]) -> None:
-        self._asked_at = now
-        for source, end in ends.items():
+    def _due(self) -> float:
+        arrived = self._merge.next_arrived
+        return self._ask_at if arrived is None else max(arrived + self._idle_s, self._ask_at)
+
+    def answer(
+        self, now: float, ends: Mapping[Source, int] | None, positions: Mapping[Source, int | None]
+    ) -> None:
+        """`ends` asked at `now`, None if nobody answered; `positions`: fetched and fed up to there."""
+        waiting = self._merge.next_arrived is not None
+        self._ask_at = now + (ASK_AGAIN_S if ends is None else ASK_EVERY_S if waiting else ASK_IDLE_S)
+        if not waiting and ends is None:
+            self._ask_at = now + ASK_IDLE_S
+        for source in self.sources:
             position = positions.get(source)
-            if position is not None and position >= end:
-                self._quiet[source] = now - self._idle_s
+            if ends is not None and position is not None and position >= ends[source]:
+                self._passed[source] = now - self._idle_s
                 self._behind.pop(source, None)
-            else:
-                at, since = self._behind.get(source, (-1, now))
-                self._behind[source] = (position or 0, since if at == position else now)
+            elif not self._merge.buffered(source):
+                at, since = self._behind.get(source, (position, now))
+                self._behind[source] = (position, since if at == position else now)
 
-    def changes(self, now: float) -> Iterable[Stalled]:
+    def stalls(self, now: float) -> Iterator[Stalled]:
+        """Partitions that have given nothing for `stall` although they are not at their end, and those that do
+        again."""
         for source, (position, since) in self._behind.items():
-            if now - since > self._stall_s and source not in self._stalled:
+            if now - since >= self._stall_s and source not in self._stalled:
                 self._stalled.add(source)
-                yield Stalled(
-                    self._task, source, True, f"nothing fetched at offset {position} for {now - since:.0f} s"
-                )
-        for source in self._stalled - self._behind.keys():
+                text = f"nothing fetched behind offset {position} for {now - since:.0f} s"
+                yield Stalled(self._task, source, True, text)
+        for source in sorted(self._stalled - self._behind.keys()):
             self._stalled.discard(source)
             yield Stalled(self._task, source, False)
 
-    def take(self, limit: int) -> Batch | None:
-        sources = tuple(sorted(self._heads, key=lambda s: (self._ranks.get(s.topic, 0), s)))
-        keys = dict(self.merge_keys)
-        heap = []
-        missing = self._missing()
-        cleared = min((self._quiet.get(source, float("-inf")) for source in missing), default=float("inf"))
-
-        def push(index: int) -> None:
-            head = self._heads[sources[index]]
-            if head:
-                key = max(keys.get(sources[index], -1), head[0][1].timestamp)
-                heapq.heappush(heap, (key, index))
-
-        for index in range(len(sources)):
-            push(index)
-        taken: list[Any] = []
-        origin: list[int] = []
-        while heap and len(taken) < limit:
-            key, index = heap[0]
-            source = sources[index]
-            arrived, record = self._heads[source][0]
-            if arrived > cleared:
-                break
-            heapq.heappop(heap)
-            self._heads[source].popleft()
-            if key < self._last_key:
-                self.overtaken += 1
-            self._last_key = max(self._last_key, key)
-            keys[source] = key
-            taken.append(record)
-            origin.append(index)
-            if not self._heads[source]:
-                cleared = min(cleared, self._quiet.get(source, float("-inf")))
-            push(index)
-        if not taken:
-            return None
-        self.merge_keys = keys
-        batch = Batch(
-            self._task,
-            sources,
-            np.array(origin, np.int32),
-            np.array([r.offset for r in taken], np.int64),
-            np.array([r.timestamp for r in taken], np.int64),
-            [r.key for r in taken],
-            [r.value for r in taken],
-            [r.headers for r in taken],
-        )
-        self.positions.update(batch.next_offsets())
-        return batch
-
     def valves(self) -> tuple[list[Source], list[Source]]:
-        """Partitions to pause and to resume, so that what waits fits into memory."""
-        pause = [s for s, head in self._heads.items() if len(head) >= FULL and s not in self._paused]
-        resume = [s for s in self._paused if len(self._heads.get(s, ())) < FULL // 2]
+        """Partitions to pause and to resume, so that what waits for others fits into memory."""
+        pause = [s for s in self.sources if s not in self._paused and self._merge.buffered(s) >= FULL]
+        resume = [s for s in self._paused if self._merge.buffered(s) < FULL // 2]
         self._paused.update(pause)
         self._paused.difference_update(resume)
         return pause, resume
+
+    # Merge keys, for marks
+
+    def keys_at(self, offsets: Mapping[Source, int]) -> dict[Source, int]:
+        """The merge key of the last record before these offsets, by partition: a restart begins with them, else a
+        record with an earlier time than one before the restart would go earlier than in an undisturbed run."""
+        keys = dict(self._keys)
+        for batch in self._handed:
+            for rank, source in enumerate(batch.sources):
+                rows = (batch.source == rank) & (batch.offset < offsets.get(source, 0))
+                if rows.any():
+                    keys[source] = int(running(batch.timestamp_ms[rows], keys.get(source, EARLIEST))[-1])
+        return keys
+
+    def committed(self, offsets: Mapping[Source, int], keys: Mapping[Source, int]) -> None:
+        self._keys = dict(keys)
+        self._handed = [
+            batch
+            for batch in self._handed
+            if any(o > offsets.get(s, 0) for s, o in batch.next_offsets().items())
+        ]

@@ -26,7 +26,7 @@ JOIN_POLL_S = 0.25
 Fetched = Mapping[Source, Sequence[Any]]
 
 
-class RecordsGone(Exception):
+class RecordsGoneError(Exception):
     """The next record of these partitions is not there: deleted by retention, or the topic is another."""
 
 
@@ -102,7 +102,7 @@ class Membership:
         return self._heartbeat.at
 
     def poll(self, timeout_s: float) -> Fetched:
-        """Records by partition. RecordsGone; else what kafka-python raises."""
+        """Records by partition. RecordsGoneError; else what kafka-python raises."""
         fetched = self._poll(timeout_s if self.stable else max(timeout_s, JOIN_POLL_S))
         if not self.stable and not fetched and timeout_s < JOIN_POLL_S:
             fetched = self._poll(JOIN_POLL_S)
@@ -116,7 +116,7 @@ class Membership:
         except NoOffsetForPartitionError:
             pass  # just assigned: whoever restores the task says where it begins
         except (OffsetOutOfRangeError, LogTruncationError) as error:
-            raise RecordsGone(str(error)) from error
+            raise RecordsGoneError(str(error)) from error
         finally:
             self.group = self._consumer.group_metadata()
             self._take_marks()

@@ -150,9 +150,7 @@ class Fold:
             kind, count, crc, body = self._split(offset, value)
             if part != "0":
                 continue
-            bodies = [body]
-            for n in range(1, count):
-                bodies.append(self._part(name, n, offset))
+            bodies = [body, *(self._part(name, n, offset) for n in range(1, count))]
             values[name] = b"".join(bodies)
             counts[name] = count
             if kind != b"S" or _checksum(kind, count, values[name]) != crc:

@@ -14,9 +14,11 @@ never guessed.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
+
+from kafka.errors import RetriableError
 
 from streamwatch.config import Config
 from streamwatch.errors import TaskLost
@@ -27,7 +29,7 @@ from streamwatch.transports.kafka.assignor import TaskAssignor
 from streamwatch.transports.kafka.ends import Ends
 from streamwatch.transports.kafka.errors import translated
 from streamwatch.transports.kafka.flow import Flow
-from streamwatch.transports.kafka.membership import JOIN_POLL_S, Membership, RecordsGone
+from streamwatch.transports.kafka.membership import JOIN_POLL_S, Membership, RecordsGoneError
 from streamwatch.transports.kafka.producer import Outgoing, TaskProducer
 from streamwatch.transports.kafka.restore import (
     Restored,
@@ -45,15 +47,18 @@ CLOSE_S = 5.0
 SETTLE_S = 10.0
 RECORDS = 5_000
 LAG_EVERY_S = 0.5
-PRODUCER = {"compression_type": "lz4", "max_block_ms": 10_000}
-CONSUMER = {
+PRODUCER: dict[str, Any] = {"compression_type": "lz4", "max_block_ms": 10_000}
+CONSUMER: dict[str, Any] = {
     "max_poll_records": 5_000,
     "fetch_max_wait_ms": 100,  # a seek or a resume takes effect only when the fetch that waits has returned
     "max_partition_fetch_bytes": 4 * 1024 * 1024,
     "max_poll_interval_ms": 60_000,
-    "metadata_max_age_ms": 30_000,  # new partitions are noticed within it
 }
-READER = {"max_poll_records": 2_000, "fetch_max_wait_ms": 50, "max_partition_fetch_bytes": 8 * 1024 * 1024}
+READER: dict[str, Any] = {
+    "max_poll_records": 2_000,
+    "fetch_max_wait_ms": 50,
+    "max_partition_fetch_bytes": 8 * 1024 * 1024,
+}
 
 MakeProducer = Callable[[Callable[[], Any], str], TaskProducer]
 
@@ -76,6 +81,7 @@ class KafkaTransport:
     """`resume_from` is a person's answer to a MarkMismatch, used for the first restore only.
 
     `make_producer` gets a function that builds kafka-python's producer, and the transactional id.
+    `metadata_max_age_s`: new partitions are noticed within it.
     """
 
     def __init__(
@@ -84,11 +90,13 @@ class KafkaTransport:
         *,
         resume_from: ResumeFrom | None = None,
         make_producer: MakeProducer = TaskProducer,
+        metadata_max_age_s: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
         self._resume_from = resume_from
         self._make_producer = make_producer
+        self._metadata_max_age_s = metadata_max_age_s
         self._clock = clock
         self._membership: Membership | None = None
         self._clients: list[Any] = []
@@ -154,7 +162,7 @@ class KafkaTransport:
                 fetched = membership.poll(
                     min(wait_s, *(self._patience(task) for task in self._tasks.values()), wait_s)
                 )
-        except RecordsGone as error:
+        except RecordsGoneError as error:
             for number in list(self._tasks):
                 self._drop(number, f"records that were to be read next are gone: {error}")
             fetched = {}
@@ -212,15 +220,22 @@ class KafkaTransport:
         now = self._clock()
         flow.feed(fetched, now)
         if asked := flow.to_ask(now):
-            with translated("ask where the input partitions end"):
-                flow.answer(now, self._ends.stable_end(asked), {s: membership.position(s) for s in asked})
-        self._out.extend(flow.changes(now))
+            ends = self._stable_ends(asked)
+            flow.answer(now, ends, {source: membership.position(source) for source in asked})
+        self._out.extend(flow.stalls(now))
         while (batch := flow.take(RECORDS)) is not None:
             self._out.append(batch)
             self._handed_at = now
         paused, resumed = flow.valves()
         membership.pause(paused)
         membership.resume(resumed)
+
+    def _stable_ends(self, sources: Iterable[Source]) -> dict[Source, int] | None:
+        """None if the broker does not answer: a partition then counts as not at its end, and stalls after a while."""
+        try:
+            return self._ends.stable_end(sources)
+        except RetriableError:
+            return None
 
     # A task's life
 
@@ -251,7 +266,7 @@ class KafkaTransport:
         if restored.chosen:
             self._mark(task, restored)
         self._resume_from = None
-        task.flow.begin(restored.positions, restored.merge_keys)
+        task.flow.begin(task.sources, restored.positions, restored.merge_keys)
         self._go_on(membership, task)
         task.opened = True
         offsets = {source: restored.positions[source] for source in task.sources}
@@ -264,14 +279,14 @@ class KafkaTransport:
         if disagreement(task.committed, committed):
             self._drop(task.number, "another worker committed for it")
             return
-        new = task.sources - task.flow.positions.keys()
-        positions, lost = yield from begin(
-            self._config.start, frozenset(new), task.flow.positions, self._ends, self._clock
-        )
+        flow = task.flow
+        known = {**task.committed, **flow.positions}
+        new = frozenset(task.sources - known.keys())
+        positions, lost = yield from begin(self._config.start, new, known, self._ends, self._clock)
         if lost:
             self._drop(task.number, "the first records of a new partition are gone")
             return
-        task.flow.begin({**task.flow.positions, **positions}, task.flow.merge_keys)
+        flow.begin(task.sources, {**known, **positions}, flow.keys_at(flow.positions))
         self._go_on(membership, task)
 
     def _go_on(self, membership: Membership, task: _Task) -> None:
@@ -303,7 +318,8 @@ class KafkaTransport:
 
     def _write(self, task: _Task, commit: Commit) -> None:
         offsets = {**task.committed, **commit.offsets}
-        mark = self._mark_of(task, offsets, commit.mark)
+        keys = task.flow.keys_at(offsets)
+        mark = self._mark_of(task, offsets, keys, commit.mark)
         records, counts = encode(commit.state, mark, task.parts)
         config = self._config
         outgoing = [Outgoing(config.alerts_topic, m.key, m.value, m.headers) for m in commit.alerts]
@@ -313,6 +329,7 @@ class KafkaTransport:
         outgoing += [Outgoing(config.state_topic, key, value, (), task.number) for key, value in records]
         self._transact(task, outgoing, offsets)
         task.committed = offsets
+        task.flow.committed(offsets, keys)
         for name, count in counts.items():
             if count:
                 task.parts[name] = count
@@ -321,21 +338,21 @@ class KafkaTransport:
 
     def _mark(self, task: _Task, restored: Restored) -> None:
         """A choice that was made once (where to start, which offsets to believe) must outlive a crash."""
-        mark = self._mark_of(task, restored.marked, restored.engine, restored.merge_keys)
+        mark = self._mark_of(task, restored.marked, restored.merge_keys, restored.engine)
         records, _ = encode({}, mark, task.parts)
         outgoing = [Outgoing(self._config.state_topic, key, value, (), task.number) for key, value in records]
         self._transact(task, outgoing, restored.marked)
 
-    def _mark_of(self, task: _Task, offsets: dict[Source, int], engine: bytes, keys: Any = None) -> Mark:
+    def _mark_of(
+        self, task: _Task, offsets: Mapping[Source, int], keys: Mapping[Source, int], engine: bytes
+    ) -> Mark:
         return Mark(
             service=self._config.service,
             mode=self._config.tasks,
             tasks=1,
             task=task.number,
             offsets=tuple((*source, offset) for source, offset in sorted(offsets.items())),
-            merge_keys=tuple(
-                (*source, key) for source, key in sorted((keys or task.flow.merge_keys).items())
-            ),
+            merge_keys=tuple((*source, key) for source, key in sorted(keys.items())),
             engine=engine,
         )
 
@@ -361,7 +378,11 @@ class KafkaTransport:
                 made.append(uncommitted)
                 assignor = TaskAssignor()
                 consumer = connect.consumer(
-                    kafka, group_id=config.service, partition_assignment_strategy=[assignor], **CONSUMER
+                    kafka,
+                    group_id=config.service,
+                    partition_assignment_strategy=[assignor],
+                    metadata_max_age_ms=int(self._metadata_max_age_s * 1000),
+                    **CONSUMER,
                 )
                 membership = Membership(consumer, config.input_topics, assignor)
                 made.append(consumer)
@@ -384,7 +405,7 @@ class KafkaTransport:
         lag = {
             source: self._lag(membership, task, source)
             for task in self._tasks.values()
-            for source in task.sources
+            for source in task.flow.sources
         }
         fetched = [at for at in (membership.fetched_at, self._handed_at) if at is not None]
         restoring = [number for number, task in self._tasks.items() if task.steps is not None]
