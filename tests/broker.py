@@ -268,9 +268,9 @@ class Broker:
             self.process.wait(within_s)
 
     def _end_with_parent(self) -> None:
-        watch = 'while kill -0 "$1" && kill -0 "$2"; do sleep 1; done; kill -9 "$2"'
+        watch = 'while kill -0 "$1"; do kill -0 "$2" || exit; sleep 1; done; kill -9 "$2"; rm -rf "$3"'
         subprocess.Popen(
-            ["sh", "-c", watch, "watch", str(self.parent), str(self.pid)],
+            ["sh", "-c", watch, "watch", str(self.parent), str(self.pid), str(self.folder)],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip

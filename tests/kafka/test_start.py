@@ -27,6 +27,7 @@ from kafka.structs import OffsetAndMetadata
 
 from streamwatch.errors import BrokerUnreachable, StartRefused
 from streamwatch.transports.kafka import connect
+from streamwatch.transports.kafka.diagnosis import speaks_tls
 from streamwatch.transports.kafka.settings import KafkaSettings
 from streamwatch.transports.kafka.start import check_start, prepare_start
 from streamwatch.transports.kafka.topics import Topics
@@ -170,6 +171,12 @@ def test_a_port_that_wants_our_certificate_says_so(
 def test_plaintext_on_a_tls_port_is_refused_with_the_protocol_to_set(secured: Broker, unique: str) -> None:
     settings = KafkaSettings(bootstrap_servers=secured.address("SSL"))
     assert "set security_protocol to SSL" in refusal(settings, topics_of(unique))
+
+
+def test_a_port_that_speaks_tls_is_known_by_its_answer_and_not_by_its_number(secured: Broker) -> None:
+    answers = {name: speaks_tls(secured.address(name)) for name in ("SSL", "MTLS", "PLAINTEXT", "SASL")}
+    assert answers == {"SSL": True, "MTLS": True, "PLAINTEXT": False, "SASL": False}
+    assert not speaks_tls(f"localhost:{free_port()}")
 
 
 def test_tls_on_a_plaintext_port_is_refused_with_the_protocol_to_set(

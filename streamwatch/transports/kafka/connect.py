@@ -153,4 +153,3 @@ def _abandon(clients: list[Any]) -> None:
     """kafka-python's constructors leave a thread behind when they fail; one more at each try while we wait."""
     for client in clients:
         client.close()
-        client._manager._net.stop()
