@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from streamwatch.config import Config
+from streamwatch.units import duration
 
 Schema = dict[str, Any]
 
@@ -54,7 +55,20 @@ def _file_form() -> Schema:
         "anyOf": [short, {"$ref": dead_letters["$ref"]}],
         "description": dead_letters.get("description", ""),
     }
+    _write_durations(whole)
     return whole
+
+
+def _write_durations(part: Any) -> None:
+    """Defaults of durations as the file writes them: pydantic gives them in seconds."""
+    if isinstance(part, dict):
+        if part.get("type") == "string" and isinstance(part.get("default"), float):
+            part["default"] = duration(part["default"])
+        for child in part.values():
+            _write_durations(child)
+    elif isinstance(part, list):
+        for child in part:
+            _write_durations(child)
 
 
 def _with_variables(part: Any) -> Any:

@@ -216,10 +216,14 @@ def test_a_monitor_that_could_never_read_anything_is_a_conflict(
 @pytest.mark.parametrize(
     ("monitor", "what"),
     [
-        ({"signal": "score", "detector": "kswin"}, "KSWIN takes about 300 us a value"),
+        ({"signal": "score", "detector": "kswin"}, "kswin takes about 300 us a value"),
         (
-            {"signal": "error", "detector": "eddm"},
-            "EDDM alarms on most streams whose error rate never changes",
+            {"detector": {"eddm": {"warm_start": 30, "beta": 0.9}}},
+            "with these settings eddm alarms on most streams whose error rate never changes",
+        ),
+        (
+            {"signal": "feature:a", "detector": {"page_hinkley": {"scale": "none"}}},
+            "with scale: none the threshold is in the units of the signal",
         ),
     ],
 )
@@ -241,4 +245,12 @@ def test_a_password_in_the_clear_is_a_warning() -> None:
 
 
 def test_usual_monitors_give_no_warning() -> None:
-    assert lint.lint(config({"signal": "score"}, {"detector": "ddm"}, {"signal": "feature:a"})) == []
+    usual = [
+        {"signal": "score"},
+        {"detector": "ddm"},
+        {"detector": "eddm"},
+        {"signal": "feature:a"},
+        {"signal": "feature:a", "detector": "page_hinkley"},
+        {"signal": "score", "detector": {"page_hinkley": {"scale": "none"}}},
+    ]
+    assert lint.lint(config(*usual)) == []
