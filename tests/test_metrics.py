@@ -145,7 +145,7 @@ def test_what_a_monitor_does_not_have_is_no_series(metrics: Metrics) -> None:
 
 
 def test_series_are_bounded_whole_segments_first_and_those_left_out_are_counted(metrics: Metrics) -> None:
-    slices = [gauge(segment=(("country", name),)) for name in "abcd"]
+    slices = [gauge(model="a", segment=(("country", name),)) for name in "abcd"]
     whole = [gauge(monitor=name) for name in ("x", "y")]
     turned(metrics, Progress(), Watched(*slices, *whole))
     shown = {dict(labels)["monitor"] + dict(labels)["segment"]

@@ -241,9 +241,12 @@ def test_the_backoff_grows_to_its_limit_and_a_commit_or_a_quiet_minute_ends_it()
 
 
 def test_a_rebalance_drops_what_was_not_committed() -> None:
-    script = Script([OPENED, records(5)], [Closed(0, "rebalance")], [], [Opened(0, {}, b"", {SOURCE: 0})])
+    script = Script([OPENED, records(5)], [Closed(0, "rebalance")], [])
     assert play(script) == Total()
     assert script.commits == []
+    again = Script([OPENED, records(5)], [Closed(0, "rebalance")], [], [OPENED, bad(1)])
+    play(again)
+    assert [commit.offsets for commit in again.commits] == [{SOURCE: 1}]
 
 
 @pytest.mark.parametrize("error", [StartRefused("no right to read predictions"), ValueError("a bug")])
@@ -282,6 +285,12 @@ def test_a_stop_whose_last_commit_fails_is_cleanly_uncommitted() -> None:
     total = play(script, stop)
     assert (script.commits, script.closed) == ([], 1)
     assert (total.committed, total.records) == (False, 0)
+
+
+def test_a_stop_before_a_task_was_restored_again_is_cleanly_uncommitted() -> None:
+    stop = Stop()
+    script = Script([OPENED, bad(3)], stop.tell, [], commits=[TransactionTimeout("?")])
+    assert play(script, stop).committed is False
 
 
 def test_a_stop_while_the_broker_is_away_ends_the_waiting() -> None:
