@@ -62,13 +62,13 @@ class Composer:
                 from_=drift.before.mean, from_n=drift.before.n, to=drift.said.mean, to_n=drift.said.n
             )
             direction = "up" if drift.said.mean >= drift.before.mean else "down"
+        onset: Onset | None = None
         if isinstance(found, Detection):
             onset = Onset(time=rfc3339(found.onset_time_s), uncertain_s=found.onset_uncertain_s)
             evidence, cut = trail.evidence(found.onset_time_s)
         elif before is not None:
             onset, evidence, cut = before.data.onset, before.data.evidence, before.data.evidence_cut
         else:
-            onset = None
             evidence, cut = trail.evidence(time_s)
         unseen = before.data.unseen if before is not None else None
         if isinstance(found, Look):

@@ -8,7 +8,7 @@ from itertools import count
 
 from streamwatch.events import StreamKey
 from streamwatch.state import pack
-from streamwatch.stream import Stream, state_key
+from streamwatch.stream import Order, Stream, state_key
 from streamwatch.watcher import Watcher
 
 
@@ -20,7 +20,7 @@ class Ledger:
         self.versions: dict[StreamKey, Stream] = {}
         self._changed: set[StreamKey] = set()
         self._gone: set[StreamKey] = set()
-        self._due: list[tuple[float, tuple[object, ...], int, Stream]] = []
+        self._due: list[tuple[float, tuple[Order, int, str, str], int, Stream]] = []
         self._number = count()
 
     def open(self, stream: Stream) -> None:
@@ -65,10 +65,10 @@ class Ledger:
         """What is due up to a stream time, by time, stream key and monitor: (when, stream, watcher, about what)."""
         while self._due and self._due[0][0] <= until_s:
             due_s, (_, position, label, about), _, stream = heapq.heappop(self._due)
-            watcher = stream.watchers.get((position, label))  # type: ignore[call-overload]
+            watcher = stream.watchers.get((position, label))
             if (
                 watcher is not None
                 and self.streams.get(stream.key) is stream
                 and watcher.due_of(about) == due_s
             ):
-                yield due_s, stream, watcher, str(about)
+                yield due_s, stream, watcher, about

@@ -49,7 +49,7 @@ class Trail:
         self.n = 0
         self.last_s = 0.0
         self.last_id: str | None = None
-        self.ids: list[tuple[str, Source]] = []
+        self.ids: list[tuple[str | None, Source]] = []
         self.versions: list[str] = []
         self.first: dict[Source, int] = {}
         self.last: dict[Source, int] = {}
@@ -85,9 +85,7 @@ class Trail:
         self.last_id = track.id[final]
         self.last_s = float(track.stream_s[final])
         for row in rows[-SAMPLES:].tolist():
-            event_id = track.id[row]
-            if event_id is not None:
-                self.ids.append((event_id, track.sources[track.source[row]]))
+            self.ids.append((track.id[row], track.sources[track.source[row]]))
         del self.ids[:-SAMPLES]
         if len(track.sources) == 1:
             self._saw(track.sources[0], int(track.offset[rows[0]]), int(track.offset[final]))
@@ -119,7 +117,9 @@ class Trail:
                 partition=source.partition,
                 first=known[source] + 1 if source in known else self.first[source],
                 last=last,
-                sample_ids=tuple(event_id for event_id, where in self.ids if where == source),
+                sample_ids=tuple(
+                    event_id for event_id, where in self.ids if where == source and event_id is not None
+                ),
             )
             for source, last in sorted(self.last.items())
             if known.get(source, -1) < last
@@ -149,7 +149,7 @@ class Trail:
             trail.n = _count(dump["n"])
             trail.last_s = float(dump["last_s"])
             trail.last_id = dump["last_id"]
-            trail.ids = [(str(i), Source(str(topic), int(part))) for i, topic, part in dump["ids"]]
+            trail.ids = [(event_id, Source(str(topic), int(part))) for event_id, topic, part in dump["ids"]]
             trail.versions = [str(version) for version in dump["versions"]]
             trail.first = _offsets(dump["first"])
             trail.last = _offsets(dump["last"])

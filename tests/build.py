@@ -95,10 +95,11 @@ def life(n: int, seed: int = 1) -> list[dict[str, Any]]:
             features["age"] = draw.randint(18, 90) + (30 if shifted else 0)
         if draw.random() < 0.01:
             features["amount"] = draw.choice(["many", None, float("nan"), [1]])
-        score: Any = min(1.0, max(0.0, draw.gauss(0.7 if shifted else 0.3, 0.1)))
+        version = draw.choice(["1", "2"]) if 0.2 < part < 0.3 else ("1" if part <= 0.2 else "2")
+        odd = shifted or (version == "1" and part > 0.2)
+        score: Any = min(1.0, max(0.0, draw.gauss(0.7 if odd else 0.3, 0.1)))
         if 0.7 < part < 0.75:
             score = draw.choice([float("nan"), "high", 7.5, score])
-        version = draw.choice(["1", "2"]) if 0.2 < part < 0.3 else ("1" if part <= 0.2 else "2")
         events.append(
             event(
                 now_s - draw.choice([0, 0, 0, 5]),

@@ -28,7 +28,7 @@ def everything(**more: Any) -> Config:
         monitor("gone", "missing", of="all"),
         monitor("germans", "category:country=DE", where={"amount": {"min": 50}}),
         monitor("slow", "latency_ms", {"page_hinkley": {}}, models=["churn"]),
-        **{"max_stream_keys": 9, "versions": {"retire_after": "10m"}, **more},
+        **{"max_stream_keys": 11, "versions": {"retire_after": "50s"}, **more},
     )
 
 
