@@ -31,18 +31,10 @@ def _told(config: Config) -> str:
 
 def _connect(config: Config) -> None:
     """StartRefused with all that would stop the service; what would not is a warning."""
+    from streamwatch.transports.kafka.clients import needed
     from streamwatch.transports.kafka.start import check_start
-    from streamwatch.transports.kafka.topics import Topics
 
-    needed = Topics(
-        inputs=config.input_topics,
-        alerts=config.alerts_topic,
-        dead_letters=config.dead_letters_topic,
-        state=config.state_topic,
-        group=config.service,
-        transactional_ids=(f"{config.service}-0",),
-    )
-    findings = check_start(config.kafka, needed)
+    findings = check_start(config.kafka, needed(config))
     for finding in findings:
         if not finding.stops:
             typer.echo(f"warning: {finding}", err=True)

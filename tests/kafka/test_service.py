@@ -134,16 +134,16 @@ def test_a_life_from_the_first_commit_to_a_clean_end(
         wait_until(first.ready, 10.0, "the service is ready")
         assert first.get("/livez").status_code == 200
         produce(servers, topic, [GOOD] * 5)
-        wait_until(
-            lambda: "streamwatch_lag_records" in first.get("/metrics").text, 15.0, "the lag is shown"
-        )
+        wait_until(lambda: "streamwatch_lag_records" in first.get("/metrics").text, 15.0, "the lag is shown")
         code, took = first.end()
     assert (code, first.other) == (0, [])
     assert took < ENDS_WITHIN_S
     assert first.lines[-1]["event"] == "stopped"
     assert first.lines[-1]["committed"] is True
     assert {line["service"] for line in first.lines} == {unique}
-    order = [first.events.index(event) for event in ("started", "assigned", "restored", "stopping", "stopped")]
+    order = [
+        first.events.index(event) for event in ("started", "assigned", "restored", "stopping", "stopped")
+    ]
     assert order == sorted(order)
     processed = first.lines[-1]["records"]
     assert committed(servers, unique, topic) == [processed]
@@ -207,7 +207,9 @@ def test_a_signal_while_the_broker_is_away_ends_it_in_time(
     with service(tmp_path, servers, unique, commit_every="1h") as running:
         produce(servers, topic, [GOOD])
         wait_until(
-            lambda: "streamwatch_stream_keys 1.0" in running.get("/metrics").text, 30.0, "an event was processed"
+            lambda: "streamwatch_stream_keys 1.0" in running.get("/metrics").text,
+            30.0,
+            "an event was processed",
         )
         own_broker.kill()
         code, took = running.end()
