@@ -8,6 +8,7 @@ import msgspec
 
 from streamwatch import __version__
 from streamwatch.alerts import (
+    SCHEMA_VERSION,
     Alert,
     AlertData,
     Change,
@@ -28,7 +29,7 @@ from streamwatch.policy import Decision, Drift, Look, is_open
 from streamwatch.trail import Trail
 from streamwatch.watcher import BLIND, Watcher, drift_name
 
-SCHEMA_ID = "https://streamwatch.dev/schemas/alert-1.json"
+SCHEMA_ID = f"urn:streamwatch:alert:{SCHEMA_VERSION}"
 
 
 class Composer:
