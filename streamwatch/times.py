@@ -117,8 +117,9 @@ def _date_times(column: Sequence[str]) -> npt.NDArray[np.float64] | None:
         & (day >= 1)
         & (day <= days[1] - days[0])
     )
-    if not (fits & (hour < 24) & (minute < 60) & (second < 60)).all():
+    if not (fits & (hour < 24) & (minute < 60) & (second <= 60)).all():
         return None
+    # a 60th second, as in `_date_time`, falls on the next minute by the sum itself
     total_us = ((days[0] + day - 1) * 86400 + hour * 3600 + minute * 60 + second) * 1_000_000
     if fraction:
         digits = min(fraction - 1, 6)  # what is finer than a microsecond is cut off

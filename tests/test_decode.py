@@ -259,6 +259,8 @@ def test_a_dead_letter_names_coordinates_field_expectation_and_what_came() -> No
 )  # fmt: skip
 def test_of_several_wrong_fields_the_first_is_told(wrong: tuple[str, ...], told: str) -> None:
     assert only(decode(event(**{name: [1] for name in wrong}))).field == told
+    if told != "timestamp":
+        assert only(decode(event(timestamp=-1, **{told: [1]}))).field == told
 
 
 def test_reasons_cut_long_values() -> None:

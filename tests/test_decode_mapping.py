@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 from pydantic import ValidationError
 
-from streamwatch.mapping import Input, Read, split
+from streamwatch.mapping import Input, Place, Read, split
 
 READS: list[dict[str, Any]] = [
     {},
@@ -78,6 +78,12 @@ def test_a_mapping_survives_being_written_and_read_again(read: dict[str, Any]) -
     assert {name: written[name] for name in read if read[name] != {"path": "x"}} == {
         name: value for name, value in read.items() if value != {"path": "x"}
     }
+
+
+def test_a_mapping_can_be_made_of_places() -> None:
+    assert Read(model=Place(path="name"), id=Place(key=True)) == Read.model_validate(
+        {"model": "name", "id": {"key": True}}
+    )
 
 
 def test_the_printed_schema_accepts_what_the_config_accepts_and_refuses_unknown_forms() -> None:

@@ -135,7 +135,7 @@ def _column(rng: random.Random) -> list[str]:
         month = rng.randint(1, 12) if rng.random() < 0.9 else rng.choice([0, 13])
         day = rng.randint(1, 28) if rng.random() < 0.8 else rng.randint(0, 32)
         hour, minute = rng.choice([24, *range(24)]), rng.randint(0, 59)
-        second = rng.randint(0, 60)  # 60: a leap second, read one by one
+        second = rng.randint(0, 60)  # 60: a leap second
         text = f"{year:04}-{month:02}-{day:02}{separator}{hour:02}:{minute:02}:{second:02}"
         if digits:
             text += "." + "".join(rng.choice("0123456789") for _ in range(digits))
