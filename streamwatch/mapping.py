@@ -87,8 +87,6 @@ class Place(BaseModel):
     def _short_form(cls, value: Any) -> Any:
         if isinstance(value, str):
             return {"path": value}
-        if isinstance(value, Place):
-            return value
         if not isinstance(value, dict):
             raise ValueError(f"expected {_FORMS}; got {value!r}")  # noqa: TRY004 - pydantic wants ValueError
         found = [kind for kind in _KINDS if value.get(kind) is not None]
