@@ -94,7 +94,9 @@ class Driven:
         try:
             self.transport.commit(Commit(0, dict(self.offsets), messages, (), state or {}, mark))
         except Exception:
-            self.is_open = False  # as the loop does: what it knows of the task is void until it is opened again
+            self.is_open = (
+                False  # as the loop does: what it knows of the task is void until it is opened again
+            )
             raise
         return self
 

@@ -19,6 +19,7 @@ from streamwatch.errors import MarkMismatch, PlatformError, StateDamaged, StateF
 from streamwatch.records import Source
 from streamwatch.transports.base import Closed, Opened
 from streamwatch.transports.kafka import restore
+from streamwatch.transports.kafka.membership import Membership
 from streamwatch.transports.kafka.producer import TaskProducer
 from streamwatch.transports.kafka.state_topic import MARK_KEY, PART_BYTES
 from tests.broker import Broker, wait_until
@@ -65,6 +66,12 @@ def delete_before(servers: str, name: str, offset: int, partition: int = 0) -> N
         admin.delete_records({TopicPartition(f"{name}-in", partition): offset})
     finally:
         admin.close()
+
+
+def membership_of(worker: Driven) -> Membership:
+    """For what a process cannot do to itself from outside: its session ends, its fetches stop."""
+    assert worker.transport._clients is not None
+    return worker.transport._clients.membership
 
 
 # Order
@@ -306,8 +313,7 @@ def test_an_owner_whose_session_ended_cannot_commit(broker: SharedBroker, unique
     write(servers, unique, [b"a"])
     with driven(settings) as old, driven(settings) as new:
         old.read(1)
-        assert old.transport._membership is not None
-        old.transport._membership.close(5)
+        membership_of(old).close(5)
         new.read(1).commit([b"new"])
         with pytest.raises(TaskLost):
             old.commit([b"old"])
@@ -321,8 +327,7 @@ def test_the_group_alone_fences_an_owner_that_nobody_replaced(broker: SharedBrok
     write(servers, unique, [b"a"])
     with driven(settings) as old:
         old.read(1)
-        assert old.transport._membership is not None
-        old.transport._membership.close(5)
+        membership_of(old).close(5)
         with pytest.raises(TaskLost):
             old.commit([b"old"])
     assert alerts(servers, unique) == []
@@ -378,8 +383,7 @@ def test_a_commit_during_a_rebalance_waits_for_it(broker: SharedBroker, unique: 
     write(servers, unique, numbered(0, 4))
     with driven(settings) as owner, driven(settings) as late:
         owner.read(4)
-        membership = owner.transport._membership
-        assert membership is not None
+        membership = membership_of(owner)
         # The newcomer's join reaches the broker; the owner's heartbeat is told; its next poll gives up its share.
         thread = threading.Thread(target=lambda: [late.poll() for _ in range(40)])
         thread.start()
@@ -414,8 +418,7 @@ def test_who_finds_a_foreign_commit_after_a_rebalance_restores(
 
 def commit_within(worker: Driven, offset: int) -> None:
     """Commit an offset from within the group, as a second owner would."""
-    membership = worker.transport._membership
-    assert membership is not None
+    membership = membership_of(worker)
     (part,) = membership._consumer.assignment()
     membership._consumer.commit({part: OffsetAndMetadata(offset, "", -1)})
 
@@ -469,8 +472,7 @@ def test_records_that_are_deleted_under_a_running_task_are_counted_as_lost(
     settings = service(servers, unique, 2)
     with driven(settings) as worker:
         worker.opened()
-        membership = worker.transport._membership
-        assert membership is not None
+        membership = membership_of(worker)
         membership.pause(membership.sources)
         write(servers, unique, numbered(0, 10))
         delete_before(servers, unique, 4)

@@ -55,13 +55,21 @@ class Flow:
     def begin(
         self, sources: Iterable[Source], positions: Mapping[Source, int], merge_keys: Mapping[Source, int]
     ) -> None:
-        """Start here, or again: what is buffered is dropped and will be fetched anew."""
-        sources = frozenset(sources)
+        """Start here."""
+        self._keys = dict(merge_keys)
+        self._handed.clear()
+        self._merge_anew(frozenset(sources), positions, merge_keys)
+
+    def resume(self, sources: Iterable[Source], positions: Mapping[Source, int]) -> None:
+        """Go on at these positions, perhaps with other partitions: what is buffered will be fetched again."""
+        self._merge_anew(frozenset(sources), positions, self.keys_at(positions))
+
+    def _merge_anew(
+        self, sources: frozenset[Source], positions: Mapping[Source, int], merge_keys: Mapping[Source, int]
+    ) -> None:
         self._overtaken += self._merge.overtaken
         self._begun = {source: positions[source] for source in sources}
         self._merge = Merge(self._task, sources, self._kinds, merge_keys)
-        self._keys = dict(merge_keys)
-        self._handed.clear()
         self._paused.clear()
         self._passed.clear()
         self._behind.clear()

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kafka import ConsumerRebalanceListener, TopicPartition
-from kafka.errors import KafkaError, LogTruncationError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from kafka.errors import LogTruncationError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from kafka.metrics.measurable_stat import AbstractMeasurableStat
 from kafka.structs import MemberState
 
@@ -76,7 +76,7 @@ class Membership:
         self.round = 0
         self.losses = 0
         self.settled = False
-        self.unsettled_since = time.monotonic()
+        self.unsettled_since = self._settled_at = time.monotonic()
         self.sources: frozenset[Source] = frozenset()
         self.tasks: tuple[int, ...] = ()
         self.group: Any = None
@@ -97,9 +97,9 @@ class Membership:
         return self._fetch.at
 
     @property
-    def heard_at(self) -> float | None:
-        """When the group's coordinator last answered."""
-        return self._heartbeat.at
+    def heard_at(self) -> float:
+        """When the group's coordinator last answered: a heartbeat, or a join."""
+        return max(self._heartbeat.at or 0.0, self._settled_at)
 
     def poll(self, timeout_s: float) -> Fetched:
         """Records by partition. RecordsGoneError; else what kafka-python raises."""
@@ -129,6 +129,7 @@ class Membership:
             mark, sources = self._marks.popleft()
             if mark == "assigned":
                 self.round += 1
+                self._settled_at = time.monotonic()
                 self.sources, self.tasks, self.settled = sources, self._assignor.claim.tasks, True
                 continue
             if mark == "lost":
@@ -176,14 +177,6 @@ class Membership:
     def _assigned(self, sources: Iterable[Source]) -> list[Any]:
         assigned = self._consumer.assignment()
         return [part for part in (TopicPartition(*source) for source in sources) if part in assigned]
-
-
-def retried(call: Callable[[], Any], errors: tuple[type[KafkaError], ...]) -> tuple[bool, Any]:
-    """(True, the result), or (False, the error) if it is one that is worth another try."""
-    try:
-        return True, call()
-    except errors as error:
-        return False, error
 
 
 def _sources(parts: Iterable[Any]) -> frozenset[Source]:

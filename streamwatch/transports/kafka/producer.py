@@ -79,14 +79,21 @@ class TaskProducer:
         self.name = name
         self.call_s = call_s
         self._producer: Any = None
+        self._lock = threading.Lock()
+        self._discarded = False
 
     def open(self) -> Future[None]:
         """Connect and fence: whoever else has this transactional id can commit no more, and what it had open is
         ended. Returns at once; the caller waits for the future, and gives it up after a while of its own."""
 
         def call() -> None:
-            self._producer = self._make()
-            self._producer.init_transactions()
+            producer = self._make()
+            with self._lock:
+                if self._discarded:  # given up while it connected: it must not fence the one that came after it
+                    _end(producer)
+                    return
+                self._producer = producer
+            producer.init_transactions()
 
         return self._worker.start(call)
 
@@ -135,7 +142,9 @@ class TaskProducer:
 
     def discard(self) -> None:
         """Throw it away without waiting and without an abort."""
-        producer, self._producer = self._producer, None
+        with self._lock:
+            self._discarded = True
+            producer, self._producer = self._producer, None
         self._worker.stop()
         if producer is not None:
             threading.Thread(target=_end, args=(producer,), name=f"end of {self.name}", daemon=True).start()

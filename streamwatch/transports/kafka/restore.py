@@ -24,6 +24,7 @@ from kafka.errors import KafkaConnectionError, RetriableError
 from streamwatch.config import Config
 from streamwatch.errors import BrokerUnreachable, MarkMismatch, StateForeign, TransactionTimeout
 from streamwatch.records import Source
+from streamwatch.transports.kafka.clients import Clients
 from streamwatch.transports.kafka.ends import Ends
 from streamwatch.transports.kafka.membership import Membership
 from streamwatch.transports.kafka.producer import TaskProducer
@@ -65,15 +66,14 @@ def restore(
     task: int,
     sources: frozenset[Source],
     producer: TaskProducer,
-    membership: Membership,
-    ends: Ends,
-    reader: Any,
+    clients: Clients,
     resume_from: ResumeFrom | None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Steps[Restored]:
     """StateError if the state cannot be used or mark and committed offsets disagree; PlatformError if the broker
     does not answer."""
     yield from opened(producer, clock)
+    membership, ends, reader = clients.membership, clients.ends, clients.reader
     place = Source(config.state_topic, task)
     fold = Fold(*place)
     position = -1

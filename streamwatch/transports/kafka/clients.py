@@ -1,0 +1,103 @@
+"""The clients of one worker: the group's consumer, and two without a group."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from streamwatch.config import Config
+from streamwatch.transports.kafka import connect
+from streamwatch.transports.kafka.assignor import TaskAssignor
+from streamwatch.transports.kafka.ends import Ends
+from streamwatch.transports.kafka.errors import translated
+from streamwatch.transports.kafka.membership import Membership
+from streamwatch.transports.kafka.start import prepare_start
+from streamwatch.transports.kafka.topics import Topics
+
+CLOSE_S = 5.0
+MAX_POLL_S = 60.0
+GROUP: dict[str, Any] = {
+    "max_poll_records": 5_000,
+    "fetch_max_wait_ms": 100,  # a seek or a resume takes effect only when the fetch that waits has returned
+    "max_partition_fetch_bytes": 4 * 1024 * 1024,
+    "max_poll_interval_ms": int(MAX_POLL_S * 1000),
+}
+STATE: dict[str, Any] = {
+    "max_poll_records": 2_000,
+    "fetch_max_wait_ms": 50,
+    "max_partition_fetch_bytes": 8 * 1024 * 1024,
+}
+TASK: dict[str, Any] = {"compression_type": "lz4", "max_block_ms": 10_000}
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """`reader` is for the state topic; `ends` asks where partitions begin and end."""
+
+    membership: Membership
+    reader: Any
+    ends: Ends
+    groupless: tuple[Any, ...]
+
+    def close(self) -> None:
+        with suppress(Exception):  # if it cannot be told, the group finds out by the session's timeout
+            self.membership.close(CLOSE_S)
+        for client in self.groupless:
+            with suppress(Exception):
+                client.close()
+
+
+def clients(config: Config, metadata_max_age_s: float) -> Clients:
+    """Connected, and joining the group. StartRefused or BrokerUnreachable."""
+    made: list[Any] = []
+
+    def consumer(**settings: Any) -> Any:
+        made.append(connect.consumer(config.kafka, f"streamwatch-{config.service}", **settings))
+        return made[-1]
+
+    try:
+        with translated("connect"):
+            reader = consumer(**STATE)
+            uncommitted = consumer(isolation_level="read_uncommitted")
+            assignor = TaskAssignor()
+            member = consumer(
+                group_id=config.service,
+                partition_assignment_strategy=[assignor],
+                metadata_max_age_ms=int(metadata_max_age_s * 1000),
+                **GROUP,
+            )
+            membership = Membership(member, config.input_topics, assignor)
+            membership.join()
+    except BaseException:
+        for client in made:
+            with suppress(Exception):
+                client.close()
+        raise
+    return Clients(membership, reader, Ends(reader, uncommitted), (reader, uncommitted))
+
+
+def producer(config: Config, transactional_id: str) -> Any:
+    """kafka-python's producer of a task."""
+    return connect.producer(config.kafka, transactional_id, f"streamwatch-{config.service}", **TASK)
+
+
+def transactional_id(config: Config, task: int) -> str:
+    """Stable: the next owner's `init_transactions` fences the last one's."""
+    return f"{config.service}-{task}"
+
+
+def needed(config: Config) -> Topics:
+    return Topics(
+        inputs=config.input_topics,
+        alerts=config.alerts_topic,
+        dead_letters=config.dead_letters_topic,
+        state=config.state_topic,
+        group=config.service,
+        transactional_ids=(transactional_id(config, 0),),
+    )
+
+
+def prepared(config: Config) -> None:
+    """What would stop the service is found at its start, and its own topics are made."""
+    prepare_start(config.kafka, needed(config))
