@@ -316,6 +316,7 @@ def test_a_conflict_of_two_files_shows_no_secret(write: Write) -> None:
         ("service: a b", "c.yaml:1:10: service: expected a name of up to 100 letters, digits, . _ and -"),
         ("start: lates", "c.yaml:1:8: start: expected one of earliest, latest, got 'lates' (did you mean latest?)"),
         ("commit_every: 5", "c.yaml:1:15: commit_every: a duration needs its unit: write 5s, 5m, 5h or 5d"),
+        ("commit_every: 40000d", "c.yaml:1:15: commit_every: expected at most 36500 days, got 40000d"),
         ("commit_every: soon", "c.yaml:1:15: commit_every: expected a duration like 30s, 4h or 7d, got 'soon'"),
         ("max_stream_keys: 0", "c.yaml:1:18: max_stream_keys: expected a number from 1 up, got the number 0"),
         ("max_stream_keys: 1.5", "c.yaml:1:18: max_stream_keys: expected a whole number, got the number 1.5"),
@@ -428,6 +429,21 @@ def test_all_problems_come_at_once_in_the_order_of_the_file(write: Write) -> Non
     }  # fmt: skip
 
 
+def test_what_fits_not_is_said_of_the_right_monitor_only(write: Write) -> None:
+    """Although another monitor is wrong in itself."""
+    found = problems(
+        write(
+            monitors(
+                """
+                - {name: a, signal: error, detector: adwin, direction: sideways}
+                - {name: b, signal: absolute_error, detector: adwin}
+                """
+            )
+        )
+    )
+    assert [text.split(": ")[1] for text in found] == ["monitors[a].direction", "monitors[b].signal"]
+
+
 def test_an_empty_config_is_told_what_is_missing(write: Write) -> None:
     found = problems(write("{}"))
     assert [text.partition(" (")[0] for text in found] == [
@@ -502,6 +518,18 @@ def test_the_schema_is_one_and_takes_and_refuses_what_the_loader_does(write: Wri
             load(path)
         else:
             problems(path)
+
+
+def test_the_defaults_in_the_schema_are_values_that_it_takes() -> None:
+    schema = configfile.schema()
+    checked = 0
+    for part in (schema, *schema["$defs"].values()):
+        for entry in part.get("properties", {}).values():
+            if "default" in entry:
+                one = {"$schema": schema["$schema"], "$defs": schema["$defs"], **entry}
+                jsonschema.Draft202012Validator(one).validate(entry["default"])
+                checked += 1
+    assert checked > 60
 
 
 @given(

@@ -249,6 +249,8 @@ def test_usual_monitors_give_no_warning() -> None:
         {"signal": "score"},
         {"detector": "ddm"},
         {"detector": "eddm"},
+        {"detector": {"eddm": {"warm_start": 30}}},
+        {"detector": {"eddm": {"beta": 0.9}}},
         {"signal": "feature:a"},
         {"signal": "feature:a", "detector": "page_hinkley"},
         {"signal": "score", "detector": {"page_hinkley": {"scale": "none"}}},
