@@ -15,7 +15,9 @@ anywhere  {"base64": "..."} = bytes that are no UTF-8
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -57,17 +59,15 @@ _names = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _wrapped = msgspec.json.Decoder(_Bytes)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class Columns:
     """Records of one partition, by column, in the order of their lines."""
 
-    __slots__ = ("headers", "key", "offsets", "timestamps_ms", "value")
-
-    def __init__(self) -> None:
-        self.offsets: list[int] = []
-        self.timestamps_ms: list[int] = []
-        self.key: list[bytes | None] = []
-        self.value: list[bytes | None] = []
-        self.headers: list[Sequence[Header]] = []
+    offsets: list[int]
+    timestamps_ms: list[int]
+    key: list[bytes | None]
+    value: list[bytes | None]
+    headers: list[Sequence[Header]]
 
     def arrays(self) -> tuple[Ints, Ints]:
         return np.array(self.offsets, dtype=np.int64), np.array(self.timestamps_ms, dtype=np.int64)
@@ -81,35 +81,68 @@ def parse(
     OperatorError names the file and line that is wrong. With `last`, which is kept up to date, offsets must rise
     over its calls.
     """
-    found: dict[tuple[str, int], Columns] = {}
-    before = {} if last is None else last
     if first_line == 1:
         data = data.removeprefix(BOM)
+    try:
+        found = _columns(_line.decode_lines(data))
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        found = _columns(_one_by_one(data, path, first_line))
+    if last is not None:
+        for source, columns in found.items():
+            before = [last.get(source, -1), *columns.offsets[:-1]]
+            if any(map(operator.le, columns.offsets, before)):
+                raise _falling(data, path, first_line, last)
+            last[source] = columns.offsets[-1]
+    return found
+
+
+def _columns(entries: list[_Line]) -> dict[Source, Columns]:
+    groups: dict[tuple[str, int], list[_Line]] = {}
+    for entry in entries:
+        at = (entry.topic, entry.partition)
+        if at in groups:
+            groups[at].append(entry)
+        else:
+            groups[at] = [entry]
+    return {
+        Source(*at): Columns(
+            [entry.offset for entry in group],
+            [entry.timestamp for entry in group],
+            [None if entry.key is None else _bytes(entry.key) for entry in group],
+            [_value(bytes(entry.value)) for entry in group],
+            [[(name, _bytes(text)) for name, text in entry.headers] for entry in group],
+        )
+        for at, group in groups.items()
+    }
+
+
+def _one_by_one(data: bytes, path: Path, first_line: int) -> list[_Line]:
+    """The same as all at once; what is wrong is raised with its line."""
+    entries = []
     for number, line in enumerate(data.split(b"\n"), first_line):
-        try:
-            entry = _line.decode(line)
-            at = (entry.topic, entry.partition)
-            columns = found.get(at)
-            if columns is None:
-                columns = found[at] = Columns()
-            columns.value.append(_value(entry.value))
-            columns.key.append(_bytes(entry.key))
-            columns.headers.append([(name, _bytes(text)) for name, text in entry.headers])
-            columns.offsets.append(entry.offset)
-            columns.timestamps_ms.append(entry.timestamp)
-        except (msgspec.DecodeError, ValueError, RecursionError) as exc:
-            if line.strip():
+        if line.strip():
+            try:
+                entry = _line.decode(line)
+                _columns([entry])
+            except (msgspec.DecodeError, ValueError, RecursionError) as exc:
                 raise OperatorError(f"{path}:{number}: not a recorded record: {exc}; {_EXPECTED}") from exc
-            continue
-        if last is not None:
-            source = Source(*at)
+            entries.append(entry)
+    return entries
+
+
+def _falling(data: bytes, path: Path, first_line: int, last: Mapping[Source, int]) -> OperatorError:
+    before = dict(last)
+    for number, line in enumerate(data.split(b"\n"), first_line):
+        if line.strip():
+            entry = _line.decode(line)
+            source = Source(entry.topic, entry.partition)
             if entry.offset <= before.get(source, -1):
-                raise OperatorError(
+                return OperatorError(
                     f"{path}:{number}: offset {entry.offset} of {entry.topic}/{entry.partition} comes after offset "
                     f"{before[source]}; expected each partition's records in the order of their offsets"
                 )
             before[source] = entry.offset
-    return {Source(*at): columns for at, columns in found.items()}
+    raise AssertionError("offsets fall, and no line is where")
 
 
 def is_recorded(line: bytes) -> bool | None:
@@ -145,15 +178,15 @@ def record_line(
     if value is not None and value[:1] == b"{" and b"\n" not in value:
         line = msgspec.json.encode({**entry, "value": msgspec.Raw(value)})
         try:
-            if _value(_line.decode(line).value) == value:
+            if _value(bytes(_line.decode(line).value)) == value:
                 return line + b"\n"
         except (msgspec.DecodeError, ValueError, RecursionError):
             pass  # no JSON that a line can hold: written as text
     return msgspec.json.encode({**entry, "value": _text(value)}) + b"\n"
 
 
-def _value(raw: msgspec.Raw) -> bytes | None:
-    value = bytes(raw)
+def _value(value: bytes) -> bytes | None:
+    """What the JSON in `value` stands for."""
     if value == b"null":
         return None
     if value[:1] == b'"':
