@@ -4,8 +4,8 @@ Only what identifies an event can make it a dead letter: the record itself, mode
 that cannot be used stands in its column as it came, or as `fields.Unusable`; whether it counts is for the signal
 to say. Rules; the first that holds gives the reason:
 
-1. A record of a topic that no input names is ignored (a sole input reads every topic, because a bare file's
-   topic is its name). A record without a value (tombstone) is counted.
+1. A record of a topic that no input names is ignored (a recording may hold more). A record without a value
+   (tombstone) is counted.
 2. The record is empty, too deep, no UTF-8, no JSON, no object.
 3. model is missing, empty, no text or number, or longer than 1,024 characters; the same for id and version,
    which may be missing (empty counts as missing). Numbers are written as text.
@@ -58,10 +58,7 @@ class Decoder:
 
     def decode(self, batch: Batch) -> Decoded:
         """Every record as an event, a dead letter, a tombstone, or ignored. Its content raises nothing."""
-        unknown = 0 if len(self._columns) == 1 else -1
-        inputs = np.array(
-            [self._input_of.get(source.topic, unknown) for source in batch.sources], dtype=np.int64
-        )
+        inputs = np.array([self._input_of.get(source.topic, -1) for source in batch.sources], dtype=np.int64)
         of_record = inputs[batch.source] if len(batch) else np.zeros(0, dtype=np.int64)
         parts: list[Events] = []
         dead: dict[int, SenderError] = {}
