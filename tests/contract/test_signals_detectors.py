@@ -243,6 +243,8 @@ def test_a_detector_saved_and_loaded_goes_on_as_if_nothing_had_been(case: Case, 
     for stop in ends:
         new = detector.update(values[start:stop], times_s[start:stop])
         found += [replace(detection, position=detection.position + start) for detection in new]
+        if new and new[-1].position == stop - start - 1:
+            assert detector.level == new[-1].after, "the new level is the base from its onset on"
         start = stop
         plain = msgspec.msgpack.decode(msgspec.msgpack.encode(detector.dump()))
         loaded = settings(cls).load(case.kind, "both", plain)
