@@ -154,6 +154,14 @@ def test_a_wrong_line_in_a_recorded_file_is_an_error_with_file_and_line(
     assert "expected" in str(caught.value).lower()
 
 
+@pytest.mark.parametrize(
+    "content", [recorded(0, 1).rstrip() + recorded(0, 2), recorded(0, 1).replace(b",", b",\n")]
+)
+def test_two_records_on_a_line_or_one_on_two_are_an_error(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(OperatorError, match=":2: not a recorded record"):
+        values(write(tmp_path / "r.jsonl", recorded(0, 0) + content))
+
+
 @pytest.mark.parametrize("offset", [5, 4])
 def test_offsets_that_do_not_rise_are_an_error_with_file_and_line(tmp_path: Path, offset: int) -> None:
     path = write(tmp_path / "r.jsonl", recorded(0, 5) + recorded(1, 0) + recorded(0, offset))

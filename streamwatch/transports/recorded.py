@@ -83,9 +83,8 @@ def parse(
     """
     if first_line == 1:
         data = data.removeprefix(BOM)
-    try:
-        found = _columns(_line.decode_lines(data))
-    except (msgspec.DecodeError, ValueError, RecursionError):
+    found = _at_once(data)
+    if found is None:
         found = _columns(_one_by_one(data, path, first_line))
     if last is not None:
         for source, columns in found.items():
@@ -94,6 +93,17 @@ def parse(
                 raise _falling(data, path, first_line, last)
             last[source] = columns.offsets[-1]
     return found
+
+
+def _at_once(data: bytes) -> dict[Source, Columns] | None:
+    """None if something is wrong, or may be: msgspec also takes two records on a line, or one on two."""
+    try:
+        entries = _line.decode_lines(data)
+        if len(entries) == data.count(b"\n") + (data[-1:] not in (b"\n", b"")):
+            return _columns(entries)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        pass
+    return None
 
 
 def _columns(entries: list[_Line]) -> dict[Source, Columns]:
