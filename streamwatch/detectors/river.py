@@ -22,17 +22,11 @@ from pydantic import Field, model_validator
 from streamwatch.detectors.adwin import AdwinAlarm, AdwinSettings
 from streamwatch.detectors.alarm import Alarm, Flipped, Pair
 from streamwatch.detectors.base import DetectorConfig, Plain, Watched
+from streamwatch.detectors.binary import DdmAlarm, EddmAlarm, FhddmAlarm
 from streamwatch.detectors.guard import Guarded
+from streamwatch.detectors.hddm import HddmAAlarm, HddmWAlarm
 from streamwatch.detectors.scaled import Scaled
-from streamwatch.detectors.wrapped import (
-    DdmAlarm,
-    EddmAlarm,
-    FhddmAlarm,
-    HddmAAlarm,
-    HddmWAlarm,
-    KswinAlarm,
-    PageHinkleyAlarm,
-)
+from streamwatch.detectors.wrapped import KswinAlarm, PageHinkleyAlarm
 from streamwatch.series import Kind
 
 _BINARY: frozenset[Kind] = frozenset({"binary"})
@@ -126,7 +120,10 @@ class PageHinkley(River):
 
 
 class Kswin(River):
-    """KSWIN: a Kolmogorov-Smirnov test of the newest values of a window against others of it. 300 us a value."""
+    """KSWIN: a Kolmogorov-Smirnov test of the newest values of a window against others of it. 300 us a value.
+
+    At the default alpha it alarms at 15 of 10,000 values of normal noise, at 0.0001 at 1.
+    """
 
     name = "kswin"
     accepts = _NUMBERS
