@@ -153,12 +153,13 @@ def rfc3339(time_s: float) -> str:
 
 
 def stable_id(*parts: object) -> str:
-    """A hash of the parts, each written with its type and length, so that no two lists of parts collide.
+    """A hash of the parts, each written with its type and length, so that no two lists of parts collide. The order
+    of the keys of a mapping does not matter.
 
     >>> stable_id("a", None, 1.5) == stable_id("a", None, 1.5), stable_id("a", "b") == stable_id("ab", "")
     (True, False)
     """
-    digest = hashlib.sha256(msgspec.msgpack.encode(parts))
+    digest = hashlib.sha256(msgspec.msgpack.encode(parts, order="deterministic"))
     return digest.hexdigest()[:32]
 
 

@@ -19,7 +19,7 @@ from streamwatch.errors import StateDamaged, StateForeign
 from streamwatch.events import DeadLetter, StreamKey
 from streamwatch.ledger import Ledger
 from streamwatch.passage import Passage
-from streamwatch.plan import Plan, cut_of
+from streamwatch.plan import Plan, Unwatched, cut_of
 from streamwatch.policy import Decision
 from streamwatch.records import Batch
 from streamwatch.state import pack, unpack
@@ -32,6 +32,7 @@ class Output:
     unusable  values that could not be used, by monitor
     evicted   stream keys that went because there were too many
     retired   stream keys of versions that are silent while another is not
+    unwatched monitors that cannot watch a model which has just appeared; each is said once
     """
 
     alerts: Sequence[Alert] = ()
@@ -42,6 +43,7 @@ class Output:
     unusable: Mapping[str, int] = field(default_factory=dict)
     evicted: Sequence[StreamKey] = ()
     retired: Sequence[StreamKey] = ()
+    unwatched: Sequence[Unwatched] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ class Engine:
         )
         self._composer = Composer(config)
         self._ledger = Ledger()
+        self._unwatched_said = 0
 
     def process(self, batch: Batch) -> Output:
         decoded = self._decoder.decode(batch)
@@ -109,7 +112,13 @@ class Engine:
             passage.unusable(),
             passage.evicted,
             passage.retired,
+            self._newly_unwatched(),
         )
+
+    def _newly_unwatched(self) -> Sequence[Unwatched]:
+        found = list(self._plan.unwatched)[self._unwatched_said :]
+        self._unwatched_said += len(found)
+        return found
 
     def changes(self) -> dict[str, bytes | None]:
         """State that changed since the last call, by key; None = deleted. To be committed with the alerts."""

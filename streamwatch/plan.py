@@ -40,7 +40,18 @@ class Entry(NamedTuple):
     spec_id: int
 
 
+class Unwatched(NamedTuple):
+    """A monitor that cannot watch a model, and why: events bring models that the config does not name, and what is
+    known of all others (`models: "*"`, or a binary task) does not suit the monitor."""
+
+    monitor: str
+    model: str
+    why: str
+
+
 class Plan:
+    """`unwatched` fills as models appear."""
+
     def __init__(self, config: Config) -> None:
         self.config = config
         self.needs = _needs(config)
@@ -49,6 +60,7 @@ class Plan:
         self._digests: dict[tuple[int, str], str] = {}
         self._entries: dict[tuple[Cut, str], tuple[Entry, ...]] = {}
         self._specs: list[ModelSpec] = []
+        self.unwatched: dict[Unwatched, None] = {}
 
     def entries(self, key: StreamKey) -> tuple[Entry, ...]:
         """The monitors that watch this stream key, in the order of the config."""
@@ -61,12 +73,26 @@ class Plan:
             found = tuple(
                 Entry(position, monitor, str(monitor.signal), spec, self._specs.index(spec))
                 for position, monitor in enumerate(self.config.monitors)
-                if at[0] in _cuts(monitor) and (monitor.models is None or key.model in monitor.models)
+                if at[0] in _cuts(monitor)
+                and (monitor.models is None or key.model in monitor.models)
+                and self._suits(monitor, key.model, spec)
             )
             if len(self._entries) >= MAX_ENTRIES:
                 self._entries.clear()
             self._entries[at] = found
         return found
+
+    def _suits(self, monitor: Monitor, model: str, spec: ModelSpec) -> bool:
+        try:
+            kind = monitor.signal.value_kind(spec)
+        except ValueError as error:
+            why = str(error)
+        else:
+            if kind in monitor.detector.accepts:
+                return True
+            why = f"{monitor.detector.label} does not read {kind} values, which {monitor.signal} gives"
+        self.unwatched.setdefault(Unwatched(monitor.name, model, why))
+        return False
 
     def stream(self, key: StreamKey) -> Stream:
         """A fresh stream. Watchers of `of: all` monitors come when their feature has its first value."""

@@ -236,6 +236,34 @@ def test_an_event_that_gives_a_monitor_nothing_for_long_makes_it_blind():
     assert told(output.alerts) == [("amount", "blind", "no values")]
 
 
+def test_a_monitor_that_cannot_watch_a_strange_model_says_so_once_and_the_rest_goes_on():
+    watched = config(
+        monitor("error", "error"),
+        monitor("off", "absolute_error"),
+        models={"price": {"task": "regression"}, "*": {"task": "binary"}},
+    )
+    engine = Engine(watched)
+    output = engine.process(batch([event(START_S + i, model="new", prediction=1, label=1) for i in range(9)]))
+    ((name, model, why),) = output.unwatched
+    assert (name, model) == ("off", "new")
+    assert "regression" in why
+    assert [gauge.monitor for gauge in engine.gauges()] == ["error"]
+    assert engine.process(batch([event(START_S + 9, model="new")])).unwatched == []
+
+
+def test_the_order_of_keys_in_the_config_is_no_change_of_meaning():
+    def watched(where: dict[str, Any]) -> Config:
+        return config(monitor("a", "error", where=where))
+
+    one, other = watched({"a": 1, "b": 2}), watched({"b": 2, "a": 1})
+    assert one.digest == other.digest
+    store = Store()
+    engine = store.engine(one)
+    engine.process(batch([event(START_S, features={"a": 1, "b": 2})]))
+    store.take(engine)
+    assert store.engine(other).restored.kept == ("a",)
+
+
 def test_bad_records_are_dead_letters_and_the_rest_goes_on():
     good = batch(rising(3))
     mixed = Batch(0, good.sources, good.source, good.offset, good.timestamp_ms, good.key,
