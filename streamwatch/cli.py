@@ -95,15 +95,23 @@ def replay(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The config file of the service.")],
     data: Annotated[
         list[Path],
-        typer.Argument(metavar="DATA...", help="JSONL or CSV, also .gz: recorded form, or bare events."),
+        typer.Argument(
+            metavar="DATA...",
+            exists=True,
+            dir_okay=False,
+            help="JSONL or CSV, also .gz: recorded form, or bare events.",
+        ),
     ],
+    dead_letters: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Write what could not be read to this file, as JSONL.")
+    ] = None,
     log_format: LogFormat = "auto",
     log_level: LogLevel = "warning",
 ) -> None:
     """Run recorded data through the same loop; alerts on stdout."""
     from streamwatch.commands.replay import replay
 
-    raise typer.Exit(replay(config, data, log_format, log_level))
+    raise typer.Exit(replay(config, data, dead_letters, log_format, log_level))
 
 
 @app.command()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from streamwatch.alerts import Alert
 from streamwatch.engine import Engine, Restored
 from streamwatch.errors import PlatformError
-from streamwatch.events import DeadLetter
+from streamwatch.events import DeadLetter, StreamKey
 from streamwatch.logs import RateLimit, log
 from streamwatch.observer import Work
 from streamwatch.transports.base import Closed, Opened, Progress, Stalled
@@ -85,10 +85,10 @@ class Journal:
             alert_line(work.task, alert)
         if work.dead_letters:
             self._letters(work.task, work.dead_letters)
-        for word, keys in (("evicted", work.evicted), ("retired", work.retired)):
-            if keys:
-                shown = [str(key) for key in keys[:KEYS_SHOWN]]
-                log().warning(word, task=work.task, count=len(keys), stream_keys=shown)
+        if work.evicted:
+            _keys(log().warning, "evicted", work.task, work.evicted)
+        if work.retired:
+            _keys(log().info, "retired", work.task, work.retired)
         self._unusable.update(work.unusable)
         self._counts.update(
             commits=1,
@@ -193,6 +193,10 @@ def alert_line(task: int, alert: Alert) -> None:
         owner=data.owner,
         summary=data.summary,
     )
+
+
+def _keys(write: Callable[..., object], word: str, task: int, keys: Sequence[StreamKey]) -> None:
+    write(word, task=task, count=len(keys), stream_keys=[str(key) for key in keys[:KEYS_SHOWN]])
 
 
 def letter_line(task: int, letter: DeadLetter) -> None:

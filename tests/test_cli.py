@@ -111,7 +111,7 @@ def test_bad_usage_ends_with_2_and_says_why_on_stderr(arguments: list[str]) -> N
 @pytest.mark.parametrize("command", ["run", "check", "tail", "replay"])
 def test_a_bad_config_ends_with_2_and_every_problem_with_its_place(command: str, write: Path) -> None:
     path = write / "bad.yaml"
-    data = [write / "data.jsonl"] if command == "replay" else []
+    data = [path] if command == "replay" else []
     done = streamwatch(command, path, *data)
     assert done.returncode == 2
     assert done.stdout == ""

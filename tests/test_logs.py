@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from streamwatch import logs
 from streamwatch.engine import Restored
 from streamwatch.errors import TaskLost
+from streamwatch.events import StreamKey
 from streamwatch.journal import DEAD_LETTERS_SHOWN, Journal
 from streamwatch.records import Source
 from streamwatch.transports.base import Closed, Opened, Progress, Stalled
@@ -281,6 +282,16 @@ def test_a_start_says_what_was_restored_and_what_was_lost(lines: Lines, journal:
     assert (lost["event"], lost["level"], lost["records"], lost["partition"]) == ("lost", "warning", 12, 1)
     assert (restored["event"], restored["stream_keys"], restored["kept"]) == ("restored", 1, ["score"])
     assert (restored["dropped"], restored["level"]) == (["error-rate"], "warning")
+
+
+def test_stream_keys_that_go_are_announced_with_their_number(lines: Lines, journal: Journal) -> None:
+    keys = [StreamKey("fraud", str(n)) for n in range(9)]
+    journal.committed(work(evicted=keys, retired=keys[:1]), 0.01)
+    evicted, retired = lines.read()
+    assert (evicted["event"], evicted["level"], evicted["count"]) == ("evicted", "warning", 9)
+    assert evicted["stream_keys"][:2] == ["fraud version 0", "fraud version 1"]
+    assert len(evicted["stream_keys"]) == 5
+    assert (retired["event"], retired["level"], retired["count"]) == ("retired", "info", 1)
 
 
 def test_failures_stalls_and_readiness_are_told_once_each(lines: Lines, journal: Journal) -> None:
