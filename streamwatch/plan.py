@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from streamwatch.alerts import Alert, stable_id
+from streamwatch.categories import writable
 from streamwatch.config import Config, Monitor, plain
 from streamwatch.errors import StateDamaged
 from streamwatch.events import Events, Needs, StreamKey
@@ -131,6 +132,8 @@ class Plan:
             yield watcher, readings.of(entry, watcher.signal, label), rows
         arriving: list[tuple[int, str, Signal, Reading]] = []
         for name in readings.feature_names() - set(entry.monitor.except_):
+            if not name or not writable(name):
+                continue
             signal = entry.monitor.signal.named(name)
             label = str(signal)
             if label not in known:

@@ -10,6 +10,9 @@ kinds of values:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from operator import is_not
+from types import NoneType
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +21,7 @@ import numpy.typing as npt
 Kind = Literal["binary", "unit", "real", "codes"]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+is_not_none = partial(is_not, None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,13 +73,15 @@ def floats(column: Any) -> tuple[Floats, Bools]:
     """
     n = len(column)
     types = set(map(type, column))
-    if types <= {float, int, bool}:
+    if types <= {float, int, bool, NoneType}:
         try:
             values = np.array(column, dtype=np.float64)
         except OverflowError:
             pass
         else:
             bad = ~np.isfinite(values)
+            if NoneType in types and bad.any():
+                bad &= np.fromiter(map(is_not_none, column), dtype=bool, count=n)
             if bad.any():
                 values[bad] = np.nan
             return values, bad

@@ -264,6 +264,12 @@ def test_the_order_of_keys_in_the_config_is_no_change_of_meaning():
     assert store.engine(other).restored.kept == ("a",)
 
 
+def test_features_whose_name_cannot_be_written_in_an_alert_are_not_watched():
+    engine = Engine(config(monitor("inputs", "feature", of="all")))
+    engine.process(batch([event(START_S, features={"": 1, "x" * 5000: 1, "good": 1})]))
+    assert [gauge.signal for gauge in engine.gauges()] == ["feature:good"]
+
+
 def test_bad_records_are_dead_letters_and_the_rest_goes_on():
     good = batch(rising(3))
     mixed = Batch(0, good.sources, good.source, good.offset, good.timestamp_ms, good.key,
