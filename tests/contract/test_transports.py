@@ -13,6 +13,7 @@ from streamwatch.records import Batch, Commit, Header, Message, Source
 from streamwatch.transports.base import Opened, Transport
 from streamwatch.transports.memory import Record
 from tests.contract.harness import HARNESSES, Harness
+from tests.kafka.harness import KafkaHarness
 
 Row = tuple[Source, int, int, bytes | None, bytes | None, tuple[Header, ...]]
 Build = Callable[..., Harness]
@@ -52,13 +53,14 @@ SMALL = [
 SMALL_ORDER = [b"b", b"a", b"c", b"d", b"e"]
 
 
-@pytest.fixture(params=list(HARNESSES))
+@pytest.fixture(params=[*HARNESSES, "kafka"])
 def build(request: pytest.FixtureRequest, tmp_path: Path) -> Build:
     """A harness of each kind, over records: `build(records, batch_size=n)`."""
-    make = HARNESSES[request.param]
 
     def built(given: Sequence[Record], batch_size: int = 7) -> Harness:
-        return make(given, tmp_path, batch_size)
+        if request.param == "kafka":
+            return KafkaHarness(given, request.getfixturevalue("broker").bootstrap_servers, batch_size)
+        return HARNESSES[request.param](given, tmp_path, batch_size)
 
     return built
 

@@ -44,6 +44,7 @@ class Flow:
         self._begun: dict[Source, int] = {}
         self._keys: dict[Source, int] = {}
         self._handed: list[Batch] = []
+        self._more = False
         self._paused: set[Source] = set()
         self._passed: dict[Source, float] = {}
         self._ask_at = float("-inf")
@@ -109,6 +110,7 @@ class Flow:
 
     def take(self, limit: int) -> Batch | None:
         batch = self._merge.take(limit, self._passed)
+        self._more = batch is not None and len(batch) == limit
         if batch is not None:
             self._handed.append(batch)
         return batch
@@ -117,6 +119,8 @@ class Flow:
 
     def wait_s(self, now: float) -> float:
         """How long the next poll may wait for records at most."""
+        if self._more:
+            return 0.0
         if self._merge.next_arrived is None:
             return POLL_S
         return max(0.0, self._due() - now)

@@ -25,8 +25,6 @@ from streamwatch.transports.kafka.restore import (
 )
 from streamwatch.transports.kafka.state_topic import Mark, encode
 
-RECORDS = 5_000
-
 
 class Task:
     """`steps`: what is still to be done before its records may be handed out; its result is what happened.
@@ -112,7 +110,7 @@ class Task:
 
     # Records
 
-    def hand_out(self, fetched: Mapping[Source, Sequence[Any]]) -> list[Happening]:
+    def hand_out(self, fetched: Mapping[Source, Sequence[Any]], limit: int) -> list[Happening]:
         flow, membership = self.flow, self._clients.membership
         now = self._clock()
         flow.feed(fetched, now)
@@ -120,7 +118,7 @@ class Task:
             ends = self._stable_ends(asked)
             flow.answer(now, ends, {source: membership.position(source) for source in asked})
         out: list[Happening] = [*flow.stalls(now)]
-        while (batch := flow.take(RECORDS)) is not None:
+        if (batch := flow.take(limit)) is not None:
             out.append(batch)
         paused, resumed = flow.valves()
         membership.pause(paused)

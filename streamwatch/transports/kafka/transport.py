@@ -41,7 +41,9 @@ SETTLE_S = 10.0
 JOIN_S = MAX_POLL_S + 30.0
 # A coordinator that has not answered a heartbeat for so long: only a new connection says why.
 SILENT_S = 30.0
+# A partition's lag costs 12 us: with many of them it is asked now and then only.
 LAG_EVERY_S = 0.25
+FEW_SOURCES = 16
 
 MakeProducer = Callable[[Callable[[], Any], str], TaskProducer]
 
@@ -50,7 +52,7 @@ class KafkaTransport:
     """`resume_from` is a person's answer to a MarkMismatch, used for the first restore only.
 
     `make_producer` gets a function that builds kafka-python's producer, and the transactional id.
-    `metadata_max_age_s`: new partitions are noticed within it.
+    `metadata_max_age_s`: new partitions are noticed within it. `batch_records`: a batch has at most so many.
     """
 
     def __init__(
@@ -60,12 +62,14 @@ class KafkaTransport:
         resume_from: ResumeFrom | None = None,
         make_producer: MakeProducer = TaskProducer,
         metadata_max_age_s: float = 30.0,
+        batch_records: int = 5_000,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
         self._resume_from = resume_from
         self._make_producer = make_producer
         self._metadata_max_age_s = metadata_max_age_s
+        self._batch_records = batch_records
         self._clock = clock
         self._clients: Clients | None = None
         self._prepared = False
@@ -200,7 +204,7 @@ class KafkaTransport:
             self._out.append(result)
 
     def _hand_out(self, task: Task, fetched: Fetched) -> None:
-        happenings = task.hand_out(fetched)
+        happenings = task.hand_out(fetched, self._batch_records)
         self._out.extend(happenings)
         if any(isinstance(happening, Batch) for happening in happenings):
             self._handed_at = self._clock()
@@ -254,7 +258,7 @@ class KafkaTransport:
         if self._clients is None:
             self._progress = Progress(ready=False, detail="not connected")
             return
-        if now - self._lag_at >= LAG_EVERY_S:
+        if now - self._lag_at >= LAG_EVERY_S or len(self._lag) <= FEW_SOURCES:
             self._lag_at = now
             self._lag = {source: lag for task in self._tasks.values() for source, lag in task.lag().items()}
         membership = self._clients.membership
