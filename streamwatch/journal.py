@@ -6,6 +6,7 @@ seeing again, closed, failed, ready, not ready.
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -122,8 +123,10 @@ class Journal:
         )
 
     def turned(self, progress: Progress, engines: Mapping[int, Engine], healthy: bool) -> None:
-        if self._ready != (progress.ready, progress.detail):
-            self._ready = (progress.ready, progress.detail)
+        # A number in the detail (seconds so far) makes it no news.
+        ready = (progress.ready, re.sub(r"\d+", "#", progress.detail))
+        if self._ready != ready:
+            self._ready = ready
             log().info("ready" if progress.ready else "not ready", detail=progress.detail)
         now = self._clock()
         if now - self._since >= self._interval_s:

@@ -6,11 +6,12 @@ not written: kafka-python says the same line ten times a second while a broker i
 
 from __future__ import annotations
 
+import copy
 import logging
 import re
 import sys
 import time
-from collections.abc import Callable, Hashable, MutableMapping
+from collections.abc import Callable, Hashable, Iterable, MutableMapping
 from typing import Any, Literal, TextIO
 
 import msgspec
@@ -20,7 +21,7 @@ Format = Literal["auto", "json", "console"]
 Level = Literal["debug", "info", "warning", "error"]
 
 LOGGER = "streamwatch"
-QUIET_S = 10.0
+QUIET_S = 60.0
 
 
 class RateLimit:
@@ -58,25 +59,38 @@ class Stderr(logging.StreamHandler[TextIO]):
 
     def emit(self, record: logging.LogRecord) -> None:
         now = self._clock()
-        self._counts(now)
-        if record.name != LOGGER:
-            text = record.getMessage()
-            # Numbers differ from line to line (ports, ids, milliseconds): they do not make it news.
-            kind = (record.name, record.levelno, re.sub(r"\d+", "#", text)[:200])
-            if not self._limit.allows(kind, now):
-                self._last[kind] = text
-                return
+        if record.name == LOGGER:
+            self._counts(self._limit.due(now))
+            super().emit(record)
+            return
+        text = record.getMessage()
+        # Numbers differ from line to line (ports, ids, milliseconds): they do not make it news.
+        kind = (record.name, record.levelno, re.sub(r"\d+", "#", text)[:200])
+        due = dict(self._limit.due(now))
+        held = due.pop(kind, 0)
+        self._counts(due.items())
+        if not self._limit.allows(kind, now):
+            self._last[kind] = text
+            return
+        if held:
+            self._last.pop(kind)
+            record = copy.copy(record)
+            record.msg, record.args = _counted(text, held), None
         super().emit(record)
 
-    def _counts(self, now: float, everything: bool = False) -> None:
-        for kind, count in self._limit.due(now, everything):
+    def _counts(self, due: Iterable[tuple[Any, int]]) -> None:
+        for kind, count in due:
             name, level, _ = kind
-            repeated = f"{self._last.pop(kind)} ({count} like this were not shown)"
-            super().emit(logging.LogRecord(name, level, "", 0, repeated, None, None))
+            text = _counted(self._last.pop(kind), count)
+            super().emit(logging.LogRecord(name, level, "", 0, text, None, None))
 
     def end(self) -> None:
-        self._counts(self._clock(), everything=True)
+        self._counts(self._limit.due(self._clock(), everything=True))
         self.flush()
+
+
+def _counted(text: str, count: int) -> str:
+    return f"{text} ({count} like this were not shown)"
 
 
 def configure(

@@ -55,7 +55,7 @@ def backoff_s(failures: int) -> float:
     """The wait after so many failures in a row: doubling, with a jitter that is the same in every run.
 
     >>> [round(backoff_s(n), 2) for n in (1, 2, 3, 9)]
-    [0.22, 0.39, 0.88, 5.0]
+    [0.21, 0.36, 0.91, 5.0]
     """
     first, last = BACKOFF_S
     jitter = 0.8 + 0.4 * (failures * 0.6180339887498949 % 1.0)

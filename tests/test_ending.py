@@ -86,3 +86,31 @@ def test_even_a_hang_inside_a_log_line_does_not_hold_up_the_end() -> None:
         process.send_signal(signal.SIGTERM)
         code, _ = end(process)
     assert code == 3
+
+
+WATCHED = """
+import threading
+from streamwatch import logs
+from streamwatch.commands.service import _hang
+from streamwatch.watchdog import Watchdog
+from streamwatch.web.health import Health
+from streamwatch.transports.base import Progress
+logs.configure("s", "json")
+health = Health(DEADLINE)
+Watchdog(health, lambda stack: _hang(DEADLINE, stack)).start()
+for _ in range(3):
+    health.turned(Progress(), {}, True)
+logs.log().info("listening")
+def commit_that_hangs(): threading.Event().wait()
+commit_that_hangs()
+"""
+
+
+def test_a_loop_that_hangs_is_ended_and_the_log_says_where() -> None:
+    with running(WATCHED, deadline_s=0.5) as process:
+        code, lines = end(process)
+    assert code == 3
+    assert [line["event"] for line in lines] == ["watchdog"]
+    assert lines[0]["level"] == "critical"
+    assert "commit_that_hangs" in lines[0]["stack"]
+    assert "0.5 s" in lines[0]["detail"]

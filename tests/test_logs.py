@@ -143,14 +143,18 @@ def test_a_repetition_of_others_is_counted_and_the_count_is_written(lines: Lines
         logging.getLogger("kafka").warning("connection %d refused", port)
     logging.getLogger("kafka").error("connection 1 refused")
     assert [line["level"] for line in lines.read()] == ["warning", "error"]
-    clock.now += 10.0
+    clock.now += logs.QUIET_S
     logs.log().info("committed")  # any line lets the count out
     assert [line["event"] for line in lines.read()] == [
         "connection 49 refused (49 like this were not shown)",
         "committed",
     ]
-    logging.getLogger("kafka").warning("connection 9 refused")
+    for port in (9, 10):
+        logging.getLogger("kafka").warning("connection %d refused", port)
     assert [line["event"] for line in lines.read()] == ["connection 9 refused"]
+    clock.now += logs.QUIET_S
+    logging.getLogger("kafka").warning("connection 11 refused")
+    assert [line["event"] for line in lines.read()] == ["connection 11 refused (1 like this were not shown)"]
 
 
 def test_our_own_lines_are_never_held_back(lines: Lines) -> None:
@@ -299,8 +303,8 @@ def test_failures_stalls_and_readiness_are_told_once_each(lines: Lines, journal:
     journal.closed(Closed(0, "rebalance"))
     journal.stalled(Stalled(0, Source("predictions", 1), True, "no leader"))
     journal.stalled(Stalled(0, Source("predictions", 1), False))
-    for _ in range(3):
-        turn(journal, Progress(ready=False, detail="standby"))
+    for n in range(3):
+        turn(journal, Progress(ready=False, detail=f"rebalancing for {n} s"))
     turn(journal)
     told = [(line["event"], line["level"]) for line in lines.read()]
     assert told == [

@@ -37,7 +37,7 @@ STANDBY = Pulse(beat_at=NOW, progress=Progress(detail="standby"))
         (Pulse(NOW, Progress(fetched_at=NOW - FETCH_S)), []),
         (
             Pulse(NOW, Progress(fetched_at=NOW - FETCH_S - 1)),
-            ["nothing could be fetched for 31 s (limit 30 s)"],
+            ["nothing could be fetched for 16 s (limit 15 s)"],
         ),
         (Pulse(NOW - 30, Progress()), []),
         (Pulse(NOW - 31, Progress()), ["no progress for 31 s (the watchdog ends it at 60 s)"]),

@@ -21,7 +21,7 @@ from streamwatch.errors import PlatformError
 from streamwatch.observer import Silent
 from streamwatch.transports.base import Progress
 
-FETCH_S = 30.0
+FETCH_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,10 @@ class Pulse:
 def not_ready(pulse: Pulse, now: float, limit_s: float) -> list[str]:
     """The reasons why it is not ready; empty when it is.
 
-    >>> not_ready(Pulse(beat_at=0.0, progress=Progress(fetched_at=0.0)), now=29.0, limit_s=60.0)
+    >>> not_ready(Pulse(beat_at=0.0, progress=Progress(fetched_at=0.0)), now=14.0, limit_s=60.0)
     []
-    >>> not_ready(Pulse(beat_at=0.0, progress=Progress(fetched_at=0.0)), now=30.5, limit_s=62.0)
-    ['nothing could be fetched for 30 s (limit 30 s)']
+    >>> not_ready(Pulse(beat_at=0.0, progress=Progress(fetched_at=0.0)), now=15.5, limit_s=60.0)
+    ['nothing could be fetched for 16 s (limit 15 s)']
     """
     reasons = []
     progress = pulse.progress
