@@ -3,8 +3,8 @@
 What the guard adds to an alarm:
 1. A value that is not finite, or not of the kind, is refused before anything of the call is read. (River's detectors
    read it, and most of them never alarm again.)
-2. Each ringing is explained by the history: the best split into two levels in the direction of the alarm. A ringing
-   in a direction that the history does not show at any split is no detection.
+2. Each ringing is explained by the history: the best split into two levels, in the direction of the alarm if any split
+   shows it. (One of PageHinkley with strong forgetting may have no such split; the data's direction holds then.)
 3. Only the watched direction is told. The alarm starts afresh in any case, as River does, and the history with it,
    from the onset on: the new level is the base.
 4. Numbers beyond 1e100 count as 1e100: their squares would be infinite, which is rule 1 by another door.
@@ -47,7 +47,7 @@ class Guarded:
         left = iter(numbers)
         found: list[Detection] = []
         start = 0
-        while self._alarm.read(left):
+        while start < n and self._alarm.read(left):  # reading nothing would end the showing of what rang
             stop = n - length_hint(left)
             self._history.extend(numbers, times_s, start, stop)
             self._explain(stop - 1, found)
@@ -96,7 +96,7 @@ class Guarded:
         )
 
     def _explain(self, position: int, found: list[Detection]) -> None:
-        split = self._history.split(self._alarm.direction)
+        split = self._history.split(self._alarm.direction) or self._history.split("both")
         if split is None:
             return
         self._history.cut(split.at)

@@ -136,6 +136,13 @@ def test_value_by_value_is_the_same_as_an_array(case: Case) -> None:
     assert found == whole.update(values, times_s)
     assert found
     assert single.dump() == whole.dump()
+    stop = found[0].position + 1
+    whole, single = case.build(), case.build()
+    whole.update(values[:stop], times_s[:stop])
+    for value, time_s in zip(values[:stop].tolist(), times_s[:stop].tolist(), strict=True):
+        single.update_one(value, time_s)
+    assert single.dump() == whole.dump()
+    assert single.statistic == whole.statistic == found[0].statistic
 
 
 @every_case
