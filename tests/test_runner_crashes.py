@@ -105,8 +105,9 @@ def test_batches_and_slices_and_commits_change_nothing(batch_size: int, most_rec
 @pytest.mark.parametrize("where", WHERE)
 @pytest.mark.parametrize("error", ERRORS)
 def test_a_failure_anywhere_loses_nothing_and_doubles_nothing(where: Any, error: Any) -> None:
-    """One failure in every tenth of the stream."""
-    steps = range(0, len(records()), len(records()) // 10)
+    """One failure in every tenth of the stream, and one behind its last record."""
+    steps = range(0, len(records()) + 1, len(records()) // 10)
+    assert steps[-1] == len(records())
     transport = MemoryTransport(sown([(at, Crash(where, error)) for at in steps]), batch_size=50)
     seen, count = lives(transport)
     assert seen == undisturbed()
@@ -116,7 +117,7 @@ def test_a_failure_anywhere_loses_nothing_and_doubles_nothing(where: Any, error:
 
 @settings(max_examples=25, deadline=None)
 @given(
-    crashes=st.lists(st.tuples(st.integers(0, N), CRASHES), max_size=12),
+    crashes=st.lists(st.tuples(st.integers(0, N + 30), CRASHES), max_size=12),
     batch_size=st.integers(20, 400),
     most_records=st.integers(10, 400),
     step_s=st.sampled_from([0.0, 0.05, 2.0]),
