@@ -38,27 +38,17 @@ class Merge:
 
     `kinds`: CONTROL, PREDICTIONS (default) or LABELS by topic. The order of what `take` gives depends neither on
     how records were cut into `add` nor on `limit`.
-    `keys`: the merge keys of the last records before, by partition, for a merge that goes on where another ended.
     """
 
-    def __init__(
-        self,
-        task: int,
-        sources: Iterable[Source],
-        kinds: Mapping[str, int] | None = None,
-        keys: Mapping[Source, int] | None = None,
-    ) -> None:
-        kinds, keys = kinds or {}, keys or {}
+    def __init__(self, task: int, sources: Iterable[Source], kinds: Mapping[str, int] | None = None) -> None:
+        kinds = kinds or {}
         rank = sorted(sources, key=lambda source: (kinds.get(source.topic, PREDICTIONS), source))
         self.sources: tuple[Source, ...] = tuple(rank)
         self.overtaken = 0
         self._task = task
-        before = {source: keys.get(source, EARLIEST) for source in self.sources}
-        self._queues = {source: Queue(last_key=key, taken_key=key) for source, key in before.items()}
+        self._queues = {source: Queue() for source in self.sources}
         self._order = list(self._queues.values())
-        self._passed_key = max(
-            before.values(), default=EARLIEST
-        )  # of the last record taken, over all partitions
+        self._passed_key = EARLIEST  # of the last record taken, over all partitions
 
     def add(
         self,

@@ -15,7 +15,6 @@ from streamwatch.config import Config
 from streamwatch.records import Batch, Source
 from streamwatch.transports.base import Stalled
 from streamwatch.transports.order import LABELS, PREDICTIONS, Merge
-from streamwatch.transports.queue import EARLIEST, running
 
 # A partition is paused when so many of its records wait for others, and goes on at half of it.
 FULL = 40_000
@@ -42,8 +41,6 @@ class Flow:
         self._merge = Merge(task, ())
         self._overtaken = 0
         self._begun: dict[Source, int] = {}
-        self._keys: dict[Source, int] = {}
-        self._handed: list[Batch] = []
         self._more = False
         self._paused: set[Source] = set()
         self._passed: dict[Source, float] = {}
@@ -53,24 +50,15 @@ class Flow:
 
     # Places
 
-    def begin(
-        self, sources: Iterable[Source], positions: Mapping[Source, int], merge_keys: Mapping[Source, int]
-    ) -> None:
-        """Start here."""
-        self._keys = dict(merge_keys)
-        self._handed.clear()
-        self._merge_anew(frozenset(sources), positions, merge_keys)
+    def begin(self, sources: Iterable[Source], positions: Mapping[Source, int]) -> None:
+        """Start here, or again, perhaps with other partitions: what is buffered is dropped and will be fetched anew.
 
-    def resume(self, sources: Iterable[Source], positions: Mapping[Source, int]) -> None:
-        """Go on at these positions, perhaps with other partitions: what is buffered will be fetched again."""
-        self._merge_anew(frozenset(sources), positions, self.keys_at(positions))
-
-    def _merge_anew(
-        self, sources: frozenset[Source], positions: Mapping[Source, int], merge_keys: Mapping[Source, int]
-    ) -> None:
+        The running maxima of merge keys are dropped, too: they place only records that are overtaken anyway.
+        """
         self._overtaken += self._merge.overtaken
         self._begun = {source: positions[source] for source in sources}
-        self._merge = Merge(self._task, sources, self._kinds, merge_keys)
+        self._merge = Merge(self._task, self._begun, self._kinds)
+        self._more = False
         self._paused.clear()
         self._passed.clear()
         self._behind.clear()
@@ -111,8 +99,6 @@ class Flow:
     def take(self, limit: int) -> Batch | None:
         batch = self._merge.take(limit, self._passed)
         self._more = batch is not None and len(batch) == limit
-        if batch is not None:
-            self._handed.append(batch)
         return batch
 
     # Quiet partitions
@@ -169,24 +155,3 @@ class Flow:
         self._paused.update(pause)
         self._paused.difference_update(resume)
         return pause, resume
-
-    # Merge keys, for marks
-
-    def keys_at(self, offsets: Mapping[Source, int]) -> dict[Source, int]:
-        """The merge key of the last record before these offsets, by partition: a restart begins with them, else a
-        record with an earlier time than one before the restart would go earlier than in an undisturbed run."""
-        keys = dict(self._keys)
-        for batch in self._handed:
-            for rank, source in enumerate(batch.sources):
-                rows = (batch.source == rank) & (batch.offset < offsets.get(source, 0))
-                if rows.any():
-                    keys[source] = int(running(batch.timestamp_ms[rows], keys.get(source, EARLIEST))[-1])
-        return keys
-
-    def committed(self, offsets: Mapping[Source, int], keys: Mapping[Source, int]) -> None:
-        self._keys = dict(keys)
-        self._handed = [
-            batch
-            for batch in self._handed
-            if any(o > offsets.get(s, 0) for s, o in batch.next_offsets().items())
-        ]

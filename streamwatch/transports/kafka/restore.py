@@ -56,7 +56,6 @@ class Restored:
     parts: dict[str, int]
     positions: dict[Source, int]
     marked: dict[Source, int]
-    merge_keys: dict[Source, int]
     lost: dict[Source, int]
     chosen: bool
 
@@ -95,10 +94,9 @@ def restore(
     if different and resume_from == "committed":
         known.update(committed)
     positions, lost = yield from begin(config.start, sources, known, ends, clock)
-    keys = {Source(topic, partition): key for topic, partition, key in mark.merge_keys} if mark else {}
     marked = {**known, **positions, **{source: known.get(source, 0) for source in lost}}
     chosen = bool(different) or mark is None or mark.positions != marked
-    return Restored(state, engine, parts, {**known, **positions}, marked, keys, lost, chosen)
+    return Restored(state, engine, parts, {**known, **positions}, marked, lost, chosen)
 
 
 def opened(producer: TaskProducer, clock: Callable[[], float] = time.monotonic) -> Steps[None]:

@@ -37,7 +37,6 @@ KeyValue = tuple[bytes, bytes | None]
 class Mark(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """What a transaction was: the offsets after the processed records, and how the task was cut.
 
-    `merge_keys` are the running maxima of the merge by partition, so that a restart merges as if it had not been.
     `engine` is the engine's own part; None = it stands in its own records (ENGINE_MARK).
     """
 
@@ -46,7 +45,6 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     tasks: int
     task: int
     offsets: tuple[tuple[str, int, int], ...]
-    merge_keys: tuple[tuple[str, int, int], ...] = ()
     engine: bytes | None
 
     @property

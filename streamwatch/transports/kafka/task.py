@@ -83,9 +83,9 @@ class Task:
         self._parts, self._committed = restored.parts, restored.marked
         if restored.chosen:
             # Where to start and which offsets to believe is chosen once: it must outlive a crash.
-            mark = self._mark(restored.marked, restored.merge_keys, restored.engine)
+            mark = self._mark(restored.marked, restored.engine)
             self._transact(self._state_records(encode({}, mark, self._parts)[0]), restored.marked)
-        self.flow.begin(sources, restored.positions, restored.merge_keys)
+        self.flow.begin(sources, restored.positions)
         self.opened = True
         membership.seek(self.flow.positions)
         membership.resume(sources)
@@ -103,7 +103,7 @@ class Task:
         positions, lost = yield from begin(self._config.start, new, known, self._clients.ends, self._clock)
         if lost:
             return "the first records of a new partition are gone"
-        self.flow.resume(sources, {**known, **positions})
+        self.flow.begin(sources, {**known, **positions})
         membership.seek(self.flow.positions)
         membership.resume(sources)
         return None
@@ -147,9 +147,7 @@ class Task:
 
     def commit(self, commit: Commit) -> None:
         offsets = {**self._committed, **commit.offsets}
-        keys = self.flow.keys_at(offsets)
-        mark = self._mark(offsets, keys, commit.mark)
-        records, counts = encode(commit.state, mark, self._parts)
+        records, counts = encode(commit.state, self._mark(offsets, commit.mark), self._parts)
         config = self._config
         outgoing = [Outgoing(config.alerts_topic, m.key, m.value, m.headers) for m in commit.alerts]
         outgoing += [
@@ -157,7 +155,6 @@ class Task:
         ]
         self._transact([*outgoing, *self._state_records(records)], offsets)
         self._committed = offsets
-        self.flow.committed(offsets, keys)
         self._parts.update(counts)
         for name in [name for name, count in counts.items() if not count]:
             del self._parts[name]
@@ -165,14 +162,13 @@ class Task:
     def _state_records(self, records: Iterable[tuple[bytes, bytes | None]]) -> list[Outgoing]:
         return [Outgoing(self._config.state_topic, key, value, (), self.number) for key, value in records]
 
-    def _mark(self, offsets: Mapping[Source, int], keys: Mapping[Source, int], engine: bytes) -> Mark:
+    def _mark(self, offsets: Mapping[Source, int], engine: bytes) -> Mark:
         return Mark(
             service=self._config.service,
             mode=self._config.tasks,
             tasks=1,
             task=self.number,
             offsets=tuple((*source, offset) for source, offset in sorted(offsets.items())),
-            merge_keys=tuple((*source, key) for source, key in sorted(keys.items())),
             engine=engine,
         )
 
