@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -552,3 +554,15 @@ def test_settings_at_their_bounds_can_be_built_and_run(cls: Any) -> None:
                 values = np.tile([0.0, 1.0, 1.0], 15 if cls is Kswin else 50)
                 found = config.build("binary", watched).update(values, seconds(len(values)))
                 assert all(isinstance(one, Detection) for one in found)
+
+
+def test_reading_a_config_does_not_import_scipy() -> None:
+    """River's package of detectors takes a second to import; ADWIN alone does not need it."""
+    code = (
+        "import sys; from streamwatch.detectors.river import Adwin; import streamwatch.detectors; "
+        "Adwin().build('unit', 'both').update_one(1.0, 0.0); print('scipy' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "False"

@@ -9,7 +9,7 @@ from typing import Any
 
 from streamwatch.detectors import checked
 from streamwatch.detectors.base import Watched
-from streamwatch.detectors.wrapped import DRIFT, Wrapped
+from streamwatch.detectors.wrapped import Wrapped, drift
 from streamwatch.errors import StateDamaged
 
 
@@ -22,7 +22,7 @@ class DdmAlarm(Wrapped):
 
     def __init__(self, *, warm_start: int, drift_threshold: float) -> None:
         super().__init__(
-            DRIFT.binary.DDM(warm_start=warm_start, drift_threshold=drift_threshold, warning_threshold=0.0)
+            drift().binary.DDM(warm_start=warm_start, drift_threshold=drift_threshold, warning_threshold=0.0)
         )
         self._warm_start = warm_start
 
@@ -77,7 +77,7 @@ class EddmAlarm(Wrapped):
     """`statistic`: by which share the distance between errors is below its greatest; rings above 1 - beta."""
 
     def __init__(self, *, warm_start: int, beta: float) -> None:
-        super().__init__(DRIFT.binary.EDDM(warm_start=warm_start, alpha=1.0, beta=beta))
+        super().__init__(drift().binary.EDDM(warm_start=warm_start, alpha=1.0, beta=beta))
 
     @property
     def statistic(self) -> float | None:
@@ -123,7 +123,7 @@ class FhddmAlarm(Wrapped):
     def __init__(
         self, *, sliding_window_size: int, confidence_level: float, short_window_size: int | None
     ) -> None:
-        super().__init__(DRIFT.binary.FHDDM(sliding_window_size, confidence_level, short_window_size))
+        super().__init__(drift().binary.FHDDM(sliding_window_size, confidence_level, short_window_size))
 
     @property
     def direction(self) -> Watched:
@@ -144,7 +144,7 @@ class FhddmAlarm(Wrapped):
         river = self._river
         short = river.short_window_size is not None
         return {
-            "window": bytes(int(value) for value in river._sliding_window),
+            "window": bytes(map(int, river._sliding_window)),
             "greatest": float(river._u_max),
             "greatest_short": float(river._u_short_max) if short else 0.0,
         }

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from streamwatch.detectors import checked
-from streamwatch.detectors.wrapped import DRIFT, Wrapped
+from streamwatch.detectors.wrapped import Wrapped, drift
 from streamwatch.errors import StateDamaged
 
 _ONE = 1.0 + 1e-9  # a running mean of ones may be rounded above 1
@@ -16,7 +16,7 @@ class HddmAAlarm(Wrapped):
     """`statistic`: the rise over its bound; rings at 1."""
 
     def __init__(self, *, drift_confidence: float) -> None:
-        super().__init__(DRIFT.binary.HDDMA(drift_confidence, warning_confidence=drift_confidence))
+        super().__init__(drift().binary.HDDMA(drift_confidence, warning_confidence=drift_confidence))
 
     @property
     def statistic(self) -> float | None:
@@ -53,7 +53,7 @@ class HddmWAlarm(Wrapped):
     """`statistic`: the rise over its bound; rings above 1."""
 
     def __init__(self, *, drift_confidence: float, lambda_val: float) -> None:
-        super().__init__(DRIFT.binary.HDDMW(drift_confidence, drift_confidence, lambda_val))
+        super().__init__(drift().binary.HDDMW(drift_confidence, drift_confidence, lambda_val))
 
     @property
     def statistic(self) -> float | None:

@@ -12,13 +12,17 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-import river.drift
-
 from streamwatch.detectors import checked
 from streamwatch.detectors.base import Watched
 from streamwatch.errors import StateDamaged
 
-DRIFT: Any = river.drift  # half of its signatures have types, half have none
+
+def drift() -> Any:
+    """`river.drift`, imported when the first of its detectors is built: it takes a second (SciPy), a config that uses
+    none of them but ADWIN does not need it, and a command that only reads a config neither."""
+    import river.drift
+
+    return river.drift
 
 
 class Wrapped:
@@ -73,7 +77,7 @@ class PageHinkleyAlarm(Wrapped):
     """Two-sided; `statistic` is the greater of its two sums, which `threshold` is compared with."""
 
     def __init__(self, *, min_instances: int, delta: float, threshold: float, alpha: float) -> None:
-        super().__init__(DRIFT.PageHinkley(min_instances, delta, threshold, alpha, "both"))
+        super().__init__(drift().PageHinkley(min_instances, delta, threshold, alpha, "both"))
 
     def start_from(self, n: int, mean: float) -> None:
         """Afresh, with n values of this mean as read."""
@@ -128,7 +132,7 @@ class KswinAlarm(Wrapped):
     """Two-sided; `statistic` is the p-value, which `alpha` is compared with."""
 
     def __init__(self, *, alpha: float, window_size: int, stat_size: int, seed: int) -> None:
-        super().__init__(DRIFT.KSWIN(alpha, window_size, stat_size, seed))
+        super().__init__(drift().KSWIN(alpha, window_size, stat_size, seed))
 
     @property
     def direction(self) -> Watched:
