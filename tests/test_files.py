@@ -268,7 +268,25 @@ def test_a_recording_written_one_partition_after_the_other_does_not_wait_in_memo
     each = 5_000
     content = b"".join(recorded(part, n, n) for part in range(4) for n in range(each))
     path = write(tmp_path / "r.jsonl", content)
+    most, got = waiting(Recording([path], block_bytes=4_096))
+    assert got == 4 * each
+    assert most < 400, "about one block of 4 KiB for each partition"
+
+
+def test_a_partition_far_behind_in_time_does_not_pile_up_while_the_others_are_read(tmp_path: Path) -> None:
+    each = 4_000
+    content = b"".join(recorded(0, n, n) + recorded(1, n, 10**6 + n) for n in range(each))
+    path = write(tmp_path / "r.jsonl", content)
     feed = Recording([path], block_bytes=4_096)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recording, "MOST_WAITING", 200)
+        most, got = waiting(feed)
+    assert got == 2 * each
+    assert most < 400
+
+
+def waiting(feed: Recording) -> tuple[int, int]:
+    """How many records waited at most, and how many there were."""
     feed.scan(time.monotonic() + 60.0)
     feed.open(feed.first_offsets)
     merge = Merge(0, feed.first_offsets)
@@ -278,10 +296,8 @@ def test_a_recording_written_one_partition_after_the_other_does_not_wait_in_memo
         most = max(most, sum(merge.buffered(source) for source in merge.sources))
         batch = merge.take(1_000, feed.ended())
         if batch is None:
-            break
+            return most, got
         got += len(batch)
-    assert got == 4 * each
-    assert most < 400, "about one block of 4 KiB for each partition"
 
 
 def test_the_first_pass_gives_way_so_that_a_replay_can_be_stopped(tmp_path: Path) -> None:
@@ -348,6 +364,16 @@ def test_bare_files_follow_each_other_or_are_merged_by_the_times_of_their_events
         (5, b"5"),
         (6, b"6"),
     ]
+
+
+@pytest.mark.parametrize("name", ["p.jsonl", "p.csv.gz"])
+def test_a_bare_file_goes_on_from_the_last_commit(tmp_path: Path, name: str) -> None:
+    transport = FilesTransport([write(tmp_path / name, "1\n2\n\n3\n4\n5\n")], batch_size=2)
+    everything = read(transport)
+    for source, offset, *_ in everything:
+        transport.commit(Commit(0, {source: offset + 1}))
+        transport.close()
+        assert read(transport) == [row for row in everything if row[1] > offset]
 
 
 def test_recorded_and_bare_files_together_are_refused(tmp_path: Path) -> None:
@@ -488,3 +514,11 @@ def test_alerts_are_one_json_object_per_line_in_the_order_of_commits(tmp_path: P
     transport.close()
     assert out.getvalue() == b'{"n":1}\n{"n":2}\n{"n":3}\n'
     assert dead.getvalue() == b'{"d":1}\n'
+
+
+def test_what_is_committed_is_readable_at_once(tmp_path: Path) -> None:
+    with (tmp_path / "out.jsonl").open("wb") as out:
+        transport = FilesTransport([write(tmp_path / "p.jsonl", "{}\n")], alerts=out)
+        read(transport)
+        transport.commit(Commit(0, {}, [Message(None, b"{}")]))
+        assert (tmp_path / "out.jsonl").read_bytes() == b"{}\n"

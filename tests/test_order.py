@@ -235,8 +235,8 @@ def test_next_offset_is_that_of_the_first_record_not_taken() -> None:
 @pytest.mark.parametrize("everything", [True, False])
 def test_what_is_dropped_and_added_again_comes_in_the_same_order(everything: bool) -> None:
     merge = Merge(0, [A, B])
-    add(merge, A, 0, [10, 50, 40])
-    add(merge, B, 0, [5, 45])
+    add(merge, A, 0, [10, 50, 40, 60])
+    add(merge, B, 0, [5, 55])
     assert rows(merge.take(2)) == [(B, 0), (A, 0)]
     if everything:
         merge.clear()
@@ -245,10 +245,10 @@ def test_what_is_dropped_and_added_again_comes_in_the_same_order(everything: boo
     assert merge.next_offset(A) == 1
     assert merge.buffered(A) == 0
     assert merge.buffered(B) == (0 if everything else 1)
-    add(merge, A, 1, [50, 40])
+    add(merge, A, 1, [50, 40, 60])
     if everything:
-        add(merge, B, 1, [45])
-    assert rows(merge.take(9, ended({A: [], B: []}))) == [(B, 1), (A, 1), (A, 2)]
+        add(merge, B, 1, [55])
+    assert rows(merge.take(9, ended({A: [], B: []}))) == [(A, 1), (A, 2), (B, 1), (A, 3)]
 
 
 def test_a_block_of_a_sole_partition_is_handed_on_as_it_is() -> None:
