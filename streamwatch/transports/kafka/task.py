@@ -69,6 +69,11 @@ class Task:
         return None
 
     def discard(self) -> None:
+        if self.steps is not None:
+            # It and this task hold each other: left to the collector, it would let go of the state's reader only
+            # when the next task is reading with it.
+            self.steps.close()
+            self.steps = None
         self._producer.discard()
 
     # Coming to be ours, and staying so
