@@ -1,7 +1,7 @@
 """What the loop does, as log lines: each happening once, traffic as one summary per interval.
 
-The words: assigned, restored, lost, alert, dead letter, evicted, retired, committed, overtaken, lag, stalled,
-seeing again, closed, failed, ready, not ready.
+The words: assigned, restored, lost, alert, dead letter, evicted, retired, not watched, committed, overtaken,
+lag, stalled, seeing again, closed, failed, ready, not ready.
 """
 
 from __future__ import annotations
@@ -90,6 +90,8 @@ class Journal:
             _keys(log().warning, "evicted", work.task, work.evicted)
         if work.retired:
             _keys(log().info, "retired", work.task, work.retired)
+        for strange in work.unwatched:
+            log().warning("not watched", task=work.task, **strange._asdict())
         self._unusable.update(work.unusable)
         self._counts.update(
             commits=1,

@@ -14,6 +14,7 @@ from streamwatch.alerts import Alert
 from streamwatch.engine import Engine, Restored
 from streamwatch.errors import PlatformError
 from streamwatch.events import DeadLetter, StreamKey
+from streamwatch.plan import Unwatched
 from streamwatch.transports.base import Closed, Opened, Progress, Stalled
 
 
@@ -31,6 +32,7 @@ class Work:
     unusable: Mapping[str, int]
     evicted: Sequence[StreamKey] = ()
     retired: Sequence[StreamKey] = ()
+    unwatched: Sequence[Unwatched] = ()
 
 
 class Observer(Protocol):

@@ -17,6 +17,7 @@ from streamwatch.engine import Engine
 from streamwatch.errors import PlatformError
 from streamwatch.events import DeadLetter, StreamKey
 from streamwatch.observer import Observer, Silent, Work
+from streamwatch.plan import Unwatched
 from streamwatch.records import Batch, Commit, Source
 from streamwatch.transports.base import Closed, Opened, Stalled, Transport
 
@@ -106,6 +107,7 @@ class _Task:
         self.dead_letters: list[DeadLetter] = []
         self.evicted: list[StreamKey] = []
         self.retired: list[StreamKey] = []
+        self.unwatched: list[Unwatched] = []
         self.counts: Counter[str] = Counter()
         self.unusable: Counter[str] = Counter()
 
@@ -116,6 +118,7 @@ class _Task:
         self.dead_letters.extend(output.dead_letters)
         self.evicted.extend(output.evicted)
         self.retired.extend(output.retired)
+        self.unwatched.extend(output.unwatched)
         self.unusable.update(output.unusable)
         self.counts.update(
             records=len(batch), events=output.events, ignored=output.ignored, tombstones=output.tombstones
@@ -141,6 +144,7 @@ class _Task:
             dict(self.unusable),
             tuple(self.evicted),
             tuple(self.retired),
+            tuple(self.unwatched),
         )
 
 

@@ -18,6 +18,7 @@ from streamwatch.engine import Restored
 from streamwatch.errors import TaskLost
 from streamwatch.events import StreamKey
 from streamwatch.journal import DEAD_LETTERS_SHOWN, Journal
+from streamwatch.plan import Unwatched
 from streamwatch.records import Source
 from streamwatch.transports.base import Closed, Opened, Progress, Stalled
 from tests.samples import Clock, alert, letter, work
@@ -286,6 +287,15 @@ def test_a_start_says_what_was_restored_and_what_was_lost(lines: Lines, journal:
     assert (lost["event"], lost["level"], lost["records"], lost["partition"]) == ("lost", "warning", 12, 1)
     assert (restored["event"], restored["stream_keys"], restored["kept"]) == ("restored", 1, ["score"])
     assert (restored["dropped"], restored["level"]) == (["error-rate"], "warning")
+
+
+def test_a_model_that_a_monitor_cannot_watch_is_a_warning_that_says_why(
+    lines: Lines, journal: Journal
+) -> None:
+    journal.committed(work(unwatched=[Unwatched("off", "new", "only a regression has it")]), 0.01)
+    (line,) = lines.read()
+    assert (line["event"], line["level"]) == ("not watched", "warning")
+    assert (line["monitor"], line["model"], line["why"]) == ("off", "new", "only a regression has it")
 
 
 def test_stream_keys_that_go_are_announced_with_their_number(lines: Lines, journal: Journal) -> None:
