@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from streamwatch.config import Config
@@ -105,6 +107,31 @@ class Driven:
 
     def __exit__(self, *_: object) -> None:
         self.transport.close()
+
+
+@contextmanager
+def meanwhile(worker: Driven) -> Iterator[None]:
+    """Another thread polls this worker, as its process would: a join that completes between two polls is begun anew,
+    so two members that one thread polls in turn may never come to an end."""
+    over = threading.Event()
+    failed: list[BaseException] = []
+
+    def poll() -> None:
+        try:
+            while not over.is_set():
+                worker.poll()
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=poll, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(30)
+    if failed:
+        raise failed[0]
 
 
 def driven(config: Config, **more: Any) -> Driven:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +25,7 @@ from streamwatch.transports.kafka.producer import TaskProducer
 from streamwatch.transports.kafka.state_topic import MARK_KEY, PART_BYTES
 from tests.broker import Broker, wait_until
 from tests.conftest import SharedBroker
-from tests.kafka.drive import Driven, config, driven, service
+from tests.kafka.drive import Driven, config, driven, meanwhile, service
 from tests.topics import Written, create_topic, produce, read_committed
 
 ROOT = Path(__file__).parents[2]
@@ -280,8 +281,6 @@ class Hanging(TaskProducer):
 
 
 def test_a_call_that_hangs_is_left_behind_and_never_committed(broker: SharedBroker, unique: str) -> None:
-    import threading
-
     servers = broker.bootstrap_servers
     settings = service(servers, unique)
     write(servers, unique, [b"a"])
@@ -360,7 +359,8 @@ def test_a_standby_is_ready_and_takes_over_when_the_owner_leaves(broker: SharedB
     write(servers, unique, numbered(0, 4))
     owner = driven(settings).read(4)
     with driven(settings) as standby:
-        standby.until(lambda: both(owner, standby) and standby.transport.progress().detail == "standby")
+        with meanwhile(owner):
+            standby.until(lambda: standby.transport.progress().detail == "standby")
         assert standby.transport.progress().ready
         assert not standby.is_open
         owner.commit([b"x"], {"k": b"v"})
@@ -369,12 +369,6 @@ def test_a_standby_is_ready_and_takes_over_when_the_owner_leaves(broker: SharedB
         assert standby.state == {"k": b"v"}
         write(servers, unique, numbered(4, 1))
         assert standby.read(1).values == [b"4"]
-
-
-def both(*workers: Driven) -> bool:
-    for worker in workers:
-        worker.poll()
-    return True
 
 
 def test_a_worker_that_joins_does_not_disturb_the_owner(broker: SharedBroker, unique: str) -> None:
@@ -386,7 +380,8 @@ def test_a_worker_that_joins_does_not_disturb_the_owner(broker: SharedBroker, un
         owner.read(4).commit([b"one"])
         write(servers, unique, numbered(4, 2), 0, 2_000)
         owner.read(6)  # processed, not committed: must be kept over the change of generation
-        late.until(lambda: both(owner, late) and late.transport.progress().detail == "standby")
+        with meanwhile(owner):
+            late.until(lambda: late.transport.progress().detail == "standby")
         write(servers, unique, numbered(6, 2), 1, 3_000)
         owner.read(8).commit([b"two"])
         assert owner.values == numbered(0, 8)
@@ -397,25 +392,19 @@ def test_a_worker_that_joins_does_not_disturb_the_owner(broker: SharedBroker, un
 
 
 def test_a_commit_during_a_rebalance_waits_for_it(broker: SharedBroker, unique: str) -> None:
-    import threading
-
     servers = broker.bootstrap_servers
     settings = service(servers, unique)
     write(servers, unique, numbered(0, 4))
     with driven(settings) as owner, driven(settings) as late:
         owner.read(4)
         membership = membership_of(owner)
-        # The newcomer's join reaches the broker; the owner's heartbeat is told; its next poll gives up its share.
-        done = threading.Event()
-        thread = threading.Thread(target=lambda: [late.poll() for _ in iter(done.is_set, True)])
-        thread.start()
-        deadline = time.monotonic() + 10
-        while membership.settled and time.monotonic() < deadline:
-            membership._poll(0.0)
-        assert not membership.settled
-        owner.commit([b"in the middle"])
-        done.set()
-        thread.join()
+        with meanwhile(late):
+            # The newcomer's join reaches the broker; the owner's heartbeat is told; its next poll gives up its share.
+            deadline = time.monotonic() + 10
+            while membership.settled and time.monotonic() < deadline:
+                membership._poll(0.0)
+            assert not membership.settled
+            owner.commit([b"in the middle"])
         assert owner.is_open
         assert [type(h) for h in owner.happenings if isinstance(h, Opened | Closed)] == [Opened]
     assert alerts(servers, unique) == [b"in the middle"]
@@ -433,9 +422,11 @@ def test_who_finds_a_foreign_commit_after_a_rebalance_restores(
         owner.read(4).commit([b"one"], {"k": b"v"})
         owner.transport._resume_from = "committed"  # the foreign commit has no mark
         commit_within(owner, 2)
-        late.until(lambda: both(owner, late) and Closed in map(type, owner.happenings))
+        with meanwhile(owner):
+            late.until(lambda: Closed in map(type, owner.happenings))
         assert "another worker committed" in str([h for h in owner.happenings if isinstance(h, Closed)])
-        owner.until(lambda: both(owner, late) and len(owner.values) == 2)
+        with meanwhile(late):
+            owner.until(lambda: len(owner.values) == 2)
         assert owner.values == numbered(2, 2)
 
 
