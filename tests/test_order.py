@@ -143,7 +143,7 @@ def test_only_what_arrived_before_the_answer_goes_past_a_headless_partition(data
         log[source] += [Waiting(time, now) for time in times]
         passed = data.draw(st.dictionaries(st.sampled_from(sources), st.integers(-1, now).map(float)))
         limit = data.draw(st.integers(1, 6))
-        expected = []
+        expected: list[Row] = []
         while len(expected) < limit and (row := step(log, at, key, merge, passed)):
             expected.append(row)
         assert rows(merge.take(limit, passed)) == expected
@@ -263,7 +263,7 @@ def test_a_block_of_a_sole_partition_is_handed_on_as_it_is() -> None:
 
 def test_next_arrived_is_that_of_the_record_that_would_go_next() -> None:
     merge = Merge(0, [A, B])
-    assert merge.next_arrived is None
+    assert Merge(0, [A]).next_arrived is None
     add(merge, A, 0, [20], arrived=1.0)
     assert merge.next_arrived == 1.0
     add(merge, B, 0, [10], arrived=2.0)
