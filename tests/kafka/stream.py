@@ -1,0 +1,96 @@
+"""What the fault suite reads: an endless seeded stream of events, and a config that has much to say about it.
+
+Every model's error rate jumps up or down every few hundred of its events, scores turn bad for a while, models come
+once and go, and some records cannot be read: firing, settled, reminder, blind, seeing and evicted alerts and dead
+letters, about 20 a second at 400 events a second. Stream time runs at a second an event, so that what takes minutes
+happens.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from typing import Any
+
+from streamwatch.config import Config
+from tests.build import START_S, config, event, monitor
+from tests.topics import Written, create_topic
+
+PARTITIONS = 4
+SESSION_MS = 2_000
+MODELS = 6
+JUMP_EVERY = 150  # events of one model
+
+
+def suite_config(servers: str, service: str) -> Config:
+    """`idle` is long: nothing may be overtaken, whatever is stopped or away, or live would not equal replay."""
+    said = {"settle_after": "5m", "repeat_every": "20m"}
+    return config(
+        monitor("error", "error", {"adwin": {"delta": 0.01}}, by=[["country"]], **said),
+        monitor("error-per-version", "error", "ddm", per="version", direction="up", **said),
+        monitor("score", "score", blind={"of_last": 20}, **said),
+        service=service,
+        kafka={"bootstrap_servers": servers, "session_timeout_ms": SESSION_MS},
+        inputs=[{"topics": [f"{service}-in"]}],
+        idle="60s",
+        start="earliest",
+        max_stream_keys=60,
+    )
+
+
+def create_topics(servers: str, service: str) -> None:
+    """One partition of alerts, so that their order is one."""
+    create_topic(servers, f"{service}-in", PARTITIONS)
+    for kind in ("alerts", "dead-letters"):
+        create_topic(servers, f"{service}-{kind}")
+
+
+def endless(seed: int) -> Iterator[Written]:
+    """Records with rising times, at random over the partitions, as of a topic that is keyed by request."""
+    draw = random.Random(seed)
+    seen = [0] * MODELS
+    number = 0
+    while True:
+        now_s = START_S + number
+        yield Written(
+            _value(draw, number, now_s, seen),
+            partition=draw.randrange(PARTITIONS),
+            timestamp_ms=int(now_s * 1000),
+        )
+        number += 1
+
+
+def _value(draw: random.Random, number: int, now_s: float, seen: list[int]) -> bytes | None:
+    dice = draw.random()
+    if dice < 0.01:
+        return draw.choice(
+            [b"", b"{", b"[1]", b'{"model": 1.5}', b"\xff\xfe", b'{"model": "m", "timestamp": "x"}']
+        )
+    if dice < 0.015:
+        return None
+    model = draw.randrange(MODELS)
+    seen[model] += 1
+    bad = (seen[model] // JUMP_EVERY + model) % 2
+    fields: dict[str, Any] = {
+        "event_id": f"e{number}",
+        "model": f"once-{number}" if dice < 0.03 else f"m{model}",
+        "model_version": str(seen[model] // 400),
+        "prediction": int(draw.random() < (0.5 if bad else 0.05)),
+        "label": 0,
+        "score": "high"
+        if seen[model] % 500 > 460 and draw.random() < 0.5
+        else draw.gauss(0.7 if bad else 0.3, 0.1),
+        "features": {"country": draw.choice(["DE", "AT"])},
+    }
+    return json.dumps(event(now_s, **fields)).encode()
+
+
+def closing(last_ms: int) -> list[Written]:
+    """A later record for each partition: all before them can go on without waiting."""
+    later_ms = last_ms + 1000
+    values = [event(later_ms / 1000, model="closing", prediction=0, label=0)] * PARTITIONS
+    return [
+        Written(json.dumps(value).encode(), partition=partition, timestamp_ms=later_ms)
+        for partition, value in enumerate(values)
+    ]

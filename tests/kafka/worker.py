@@ -1,0 +1,165 @@
+"""One worker of the fault suite: the real loop on the real transport, which can be told to break at a given place.
+
+    python -m tests.kafka.worker SERVERS SERVICE SLOT JOURNAL [--without RULE]
+
+It appends what happens to the journal, a file that all workers share, one JSON object a line. It reads orders from
+its standard input, `ACT PLACE AFTER_S PID`, carried out when the owner's next transaction comes to that place, so
+that a fault hits between two calls that are 5 ms apart:
+
+    ACT      kill: itself, by kill -9. stop: itself, by SIGSTOP. broker: the broker, which is PID, by kill -9. none
+    PLACE    write (before the transaction begins), offsets (its records are written), commit (its offsets are sent),
+             committing (while the commit is under way, AFTER_S after its call), committed (it has returned)
+
+It ends when its standard input ends, so that none is left behind; SIGTERM is the clean end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from streamwatch.engine import Engine, Restored
+from streamwatch.errors import OperatorError, PlatformError
+from streamwatch.observer import Silent
+from streamwatch.records import Source
+from streamwatch.runner import run
+from streamwatch.transports.base import Closed, Opened, Progress
+from streamwatch.transports.kafka.producer import Outgoing, TaskProducer
+from streamwatch.transports.kafka.transport import KafkaTransport
+from tests.kafka.stream import suite_config
+from tests.kafka.violations import RULES, violate
+
+PLACES = ("write", "offsets", "commit", "committing", "committed")
+
+
+def offsets_text(offsets: Mapping[Source, int]) -> dict[str, int]:
+    return {str(source.partition): offset for source, offset in offsets.items()}
+
+
+class Journal(Silent):
+    """What this worker did, as lines of the shared file. Lines are short: appending one is atomic."""
+
+    def __init__(self, path: Path, slot: int) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        self._slot = slot
+        self._overtaken = 0
+
+    def say(self, event: str, **more: Any) -> None:
+        line = {"at_s": round(time.time(), 3), "slot": self._slot, "pid": os.getpid(), "event": event, **more}
+        os.write(self._file, json.dumps(line).encode()[:4000] + b"\n")
+
+    def opened(self, opened: Opened) -> None:
+        self.say("opened", offsets=offsets_text(opened.offsets))
+
+    def restored(self, task: int, restored: Restored, seconds: float) -> None:
+        self.say("restored", keys=restored.keys, seconds=round(seconds, 3))
+
+    def closed(self, closed: Closed) -> None:
+        self.say("closed", reason=closed.reason)
+
+    def failed(self, error: PlatformError, task: int | None, retry_in_s: float) -> None:
+        self.say("failed", task=task, error=type(error).__name__, text=str(error)[:500])
+
+    def turned(self, progress: Progress, engines: Mapping[int, Engine], healthy: bool) -> None:
+        if progress.overtaken > self._overtaken:
+            self._overtaken = progress.overtaken
+            self.say("overtaken", count=progress.overtaken)
+
+
+class Orders:
+    """What is to be done at the next transaction. One at a time; a new one replaces the one before."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._order: list[str] = []
+
+    def listen(self) -> None:
+        """Until standard input ends, which ends the process."""
+        for line in sys.stdin:
+            self._order = line.split()
+        os._exit(1)
+
+    def reach(self, place: str, records: int) -> None:
+        if self._order[1:2] != [place]:
+            return
+        (act, _, after_s, pid), self._order = self._order, []
+        self._journal.say("act", act=act, place=place, records=records)
+        if place == "committing":
+            threading.Timer(float(after_s), self._do, (act, int(pid))).start()
+        else:
+            self._do(act, int(pid))
+
+    def _do(self, act: str, broker: int) -> None:
+        if act == "broker":
+            os.kill(broker, signal.SIGKILL)
+            return
+        os.kill(os.getpid(), signal.SIGKILL if act == "kill" else signal.SIGSTOP)
+        time.sleep(0.05)  # a stop takes hold of all threads a moment after the call
+
+
+class Ordered(TaskProducer):
+    """The product's producer, with places at which orders are carried out."""
+
+    def __init__(self, make: Callable[[], Any], name: str, journal: Journal, orders: Orders) -> None:
+        super().__init__(make, name)
+        self._journal = journal
+        self._orders = orders
+        self._records = 0
+        self._offsets: Mapping[Source, int] = {}
+
+    def write(self, records: Sequence[Outgoing]) -> None:
+        self._records = len(records)
+        self._orders.reach("write", self._records)
+        super().write(records)
+
+    def send_offsets(self, offsets: Mapping[Source, int], group: Any) -> None:
+        self._offsets = offsets
+        self._orders.reach("offsets", self._records)
+        super().send_offsets(offsets, group)
+
+    def commit(self) -> None:
+        self._orders.reach("commit", self._records)
+        self._orders.reach("committing", self._records)
+        super().commit()
+        self._orders.reach("committed", self._records)
+        self._journal.say("committed", offsets=offsets_text(self._offsets), records=self._records)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("servers")
+    parser.add_argument("service")
+    parser.add_argument("slot", type=int)
+    parser.add_argument("journal", type=Path)
+    parser.add_argument("--without", choices=sorted(RULES))
+    given = parser.parse_args()
+    journal = Journal(given.journal, given.slot)
+    orders = Orders(journal)
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    threading.Thread(target=orders.listen, daemon=True).start()
+
+    def make_producer(make: Callable[[], Any], name: str) -> TaskProducer:
+        return producer(make, name, journal, orders)
+
+    producer = violate(given.without, Ordered) if given.without else Ordered
+    config = suite_config(given.servers, given.service)
+    journal.say("started")
+    try:
+        total = run(KafkaTransport(config, make_producer=make_producer), config, stop=stop, observe=journal)
+    except OperatorError as error:
+        journal.say("refused", error=type(error).__name__, text=str(error)[:500])
+        sys.exit(error.exit_code)
+    journal.say("ended", committed=total.committed)
+
+
+if __name__ == "__main__":
+    main()
