@@ -7,13 +7,13 @@ import random
 from typing import Any
 
 import pytest
-from tests.build import START_S, batch, batches, config, event, life, monitor
 
 from streamwatch.alerts import Alert
 from streamwatch.config import Config
 from streamwatch.engine import Engine
 from streamwatch.errors import StateDamaged, StateError, StateForeign
 from streamwatch.records import Batch
+from tests.build import START_S, batch, batches, config, event, life, monitor
 
 N = 3000
 
@@ -77,7 +77,7 @@ def whole() -> tuple[list[bytes], dict[str, bytes]]:
 
 def test_the_stream_of_these_tests_shows_every_state_and_reason(whole):
     """Else the tests below would prove less than they say."""
-    said = {reason for reason in b"first reminder quiet retired evicted".split()}
+    said = set(b"first reminder quiet retired evicted".split())
     said |= {b"unusable values", b"no values", b"usable again"}
     text = b"\n".join(whole[0])
     assert {reason for reason in said if b'"reason":"' + reason + b'"' in text} == said

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -22,7 +24,7 @@ def looks(text: str, cuts: tuple[int, ...] = (), limit: BlindLimit = LIMIT) -> l
     unusable = np.array([KINDS[c][1] for c in text], dtype=bool)
     found = []
     edges = [0, *sorted(cut for cut in cuts if 0 < cut < len(text)), len(text)]
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in itertools.pairwise(edges):
         again = Eyes(limit)
         again.load(eyes.dump())
         eyes = again
