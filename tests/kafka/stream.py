@@ -65,7 +65,7 @@ def _value(draw: random.Random, number: int, now_s: float, seen: list[int]) -> b
     dice = draw.random()
     if dice < 0.01:
         return draw.choice(
-            [b"", b"{", b"[1]", b'{"model": 1.5}', b"\xff\xfe", b'{"model": "m", "timestamp": "x"}']
+            [b"", b"{", b"[1]", b'{"model": null}', b"\xff\xfe", b'{"model": "m", "timestamp": "x"}']
         )
     if dice < 0.015:
         return None
