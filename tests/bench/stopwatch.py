@@ -17,14 +17,6 @@ class Measured:
     seconds: float
     cpu_s: float
 
-    @property
-    def per_second(self) -> float:
-        return self.events / self.seconds
-
-    @property
-    def cpu_s_per_million(self) -> float:
-        return self.cpu_s * 1e6 / self.events
-
 
 class Stopwatch:
     """`begin` counts once, when the first record is there; `lap` is the end until a later one."""

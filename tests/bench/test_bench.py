@@ -8,9 +8,9 @@ import pytest
 
 from tests.bench.events import MODELS, MONITORS, SIZE, drift_at, events, preload
 from tests.bench.stopwatch import Measured
-from tests.bench.throughput import CONTENDERS, Contender, ratios
+from tests.bench.throughput import CONTENDERS, Contender, per_cpu_second, per_second, ratio
 from tests.conftest import SharedBroker
-from tests.topics import read_committed
+from tests.topics import create_topic, read_committed
 
 COUNT = 2_000
 
@@ -58,9 +58,17 @@ def first_drifts(servers: str, topic: str, at_least: int) -> dict[tuple[str, str
     return found
 
 
-def test_a_ratio_compares_speeds_within_one_round() -> None:
+def test_a_ratio_compares_within_a_round_and_is_the_median_of_the_rounds() -> None:
     rounds = [
-        {"ours": Measured(100, 0, 1.0, 0.5), "theirs": Measured(100, 0, 2.0, 0.5)},
-        {"ours": Measured(100, 0, 4.0, 0.5), "theirs": Measured(100, 0, 6.0, 0.5)},
+        {"ours": Measured(100, 0, seconds, 1.0), "theirs": Measured(100, 0, theirs, 3.0)}
+        for seconds, theirs in ((1.0, 2.0), (10.0, 15.0), (4.0, 4.0))
     ]
-    assert ratios(rounds, "ours", "theirs") == [2.0, 1.5]
+    assert ratio(rounds, "ours", "theirs", per_second) == 1.5
+    assert ratio(rounds, "ours", "theirs", per_cpu_second) == 3.0
+
+
+def test_a_contender_that_fails_is_told_with_its_log(broker: SharedBroker, unique: str) -> None:
+    create_topic(broker.bootstrap_servers, unique)
+    failing = Contender("loop_kafka_python", broker.bootstrap_servers, unique, unique, "many")  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError, match=r"(?s)loop_kafka_python ended with 1.*ValueError.*many"):
+        failing.measured()
