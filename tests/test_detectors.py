@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import math
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -262,6 +263,30 @@ def test_the_first_error_of_ddm_after_a_calm_start_is_no_drift() -> None:
     assert Ddm().build("binary", "up").update(values, seconds(5000)) == []
 
 
+@pytest.mark.parametrize("at", [0, 15, 29])
+def test_one_error_in_the_warm_up_of_ddm_leaves_all_to_river(at: int) -> None:
+    values = np.r_[np.zeros(30), np.random.default_rng(at).random(3000) < 0.05].astype(np.float64)
+    values[at] = 1.0
+    detector = Ddm().build("binary", "up")
+    river = binary.DDM()
+    for value in values.tolist():
+        found = detector.update_one(value, 0.0)
+        river.update(value)
+        assert bool(found) == river.drift_detected
+        if found:
+            break
+        assert detector.dump()["alarm"]["n"] == river._p.n
+
+
+def test_the_smallest_scale_and_the_greatest_value_give_numbers() -> None:
+    values = np.r_[np.random.default_rng(17).normal(0, 1e-150, 400), 1e308]
+    detector = PageHinkley().build("real", "both")
+    found = detector.update(values, seconds(401))
+    assert [one.position for one in found] == [400]
+    assert found[0].statistic is not None
+    assert math.isfinite(found[0].statistic)
+
+
 def test_rare_errors_at_a_constant_rate_do_not_make_ddm_alarm() -> None:
     """0.05 %: River's own alarms 56 times in 100,000."""
     values = (np.random.default_rng(5).random(100_000) < 0.0005).astype(np.float64)
@@ -420,6 +445,28 @@ def test_adwin_bytes_are_taken_whole_or_not_at_all(capfd: pytest.CaptureFixture[
         with pytest.raises(StateDamaged):
             load_adwin(dump | {"window": state + tail})
     assert "panic" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("at", "layout", "value", "text"),
+    [
+        (0, "<d", 0.5, "other settings"),
+        (8, "<I", 31, "other settings"),
+        (36, "<d", math.nan, "not finite"),
+        (52, "<d", 699.0, "its buckets hold 700 values, its width is 699"),
+        (68, "<I", 2**31 - 1, "counts do not fit"),
+        (84, "<Q", 63, "damaged"),
+        (92, "<Q", 6, "another size"),
+        (124, "<d", math.inf, "not finite"),
+        (-4, "<i", 11, "its end"),
+    ],
+)
+def test_adwin_state_that_cannot_be_is_named(at: int, layout: str, value: float, text: str) -> None:
+    dump = adwin_state()
+    state = bytearray(dump["window"])
+    struct.pack_into(layout, state, at % len(state), value)
+    with pytest.raises(StateDamaged, match=text):
+        load_adwin(dump | {"window": bytes(state)})
 
 
 def test_every_flipped_bit_of_adwin_is_refused_or_harmless(capfd: pytest.CaptureFixture[str]) -> None:

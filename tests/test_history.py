@@ -127,6 +127,20 @@ def test_after_a_cut_only_what_came_since_the_onset_is_left(n: int) -> None:
     assert all(sizes.count(BLOCK << power) <= each for power, each in enumerate(EACH))
 
 
+def test_the_interval_reaches_from_the_last_value_before_to_the_second_after() -> None:
+    """The change came between two values; with gaps in time either side may be the wider one."""
+    values = np.r_[np.zeros(1000), np.ones(3)]
+    for last, uncertain_s in (
+        ([999.0, 1000.0, 1500.0, 3000.0], 500.0),
+        ([700.0, 1000.0, 1001.0, 3000.0], 300.0),
+    ):
+        times_s = np.arange(1003.0)
+        times_s[999:] = last
+        split = filled(values, times_s).split("up")
+        assert split is not None
+        assert (split.onset_time_s, split.onset_uncertain_s) == (1000.0, uncertain_s)
+
+
 def test_times_that_go_back_give_no_negative_uncertainty() -> None:
     values = np.r_[np.zeros(50), np.ones(50)]
     split = filled(values, np.arange(100.0)[::-1].copy()).split("up")

@@ -22,7 +22,6 @@ from streamwatch.errors import StateDamaged
 UNIFORM_DEVIATION = 1.0 / math.sqrt(12.0)
 OTHERS = 5  # a stream of one constant has no scale: wait for so many other values
 TAME = 10.0  # values farther from the median than so many typical distances count as so far
-FARTHEST = 1e9  # in deviations; keeps what follows finite
 
 
 class Scaled:
@@ -63,8 +62,7 @@ class Scaled:
         return self.read(iter((value,)))
 
     def _scale(self, value: float) -> float:
-        scaled = (value - self._mean) * self._factor
-        return min(FARTHEST, max(-FARTHEST, scaled))
+        return (value - self._mean) * self._factor
 
     def _learn(self, value: float) -> None:
         if self._same == 0:
@@ -79,7 +77,7 @@ class Scaled:
     def _settle(self) -> None:
         n = self._same + len(self._others)
         self._mean, deviation = spread(self._first, self._same, self._others)
-        if deviation > 0.0 and math.isfinite(UNIFORM_DEVIATION / deviation):
+        if deviation > 0.0:
             self._factor = UNIFORM_DEVIATION / deviation
             self._alarm.start_from(n, 0.0)
         self._same, self._others = (0, []) if self._factor else (self._same, self._others[-OTHERS:])
