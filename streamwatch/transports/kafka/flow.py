@@ -6,7 +6,7 @@ arrived `idle` before a moment at which an answer to "where does it end" says th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,9 @@ ASK_EVERY_S = 0.02
 ASK_AGAIN_S = 1.0
 ASK_IDLE_S = 5.0
 POLL_S = 0.25
+# In catch-up each answer costs a wait and tells nothing: a partition that gave records this recently, and has more by
+# the last answer to a fetch, is not asked about. The time bounds it, because that answer counts what is not committed.
+BUSY_S = 0.25
 
 
 class Flow:
@@ -45,6 +48,7 @@ class Flow:
         self._paused: set[Source] = set()
         self._passed: dict[Source, float] = {}
         self._ask_at = float("-inf")
+        self._fed_at: dict[Source, float] = {}
         self._behind: dict[Source, tuple[int | None, float]] = {}
         self._stalled: set[Source] = set()
 
@@ -95,6 +99,7 @@ class Flow:
                 now,
             )
             self._behind.pop(source, None)
+            self._fed_at[source] = now
 
     def take(self, limit: int) -> Batch | None:
         batch = self._merge.take(limit, self._passed)
@@ -111,9 +116,18 @@ class Flow:
             return POLL_S
         return max(0.0, self._due() - now)
 
-    def to_ask(self, now: float) -> tuple[Source, ...]:
-        """Partitions of which to ask the ends now. All of them: the next to run dry is then known already."""
-        return self.sources if now >= self._due() else ()
+    def to_ask(self, now: float, has_more: Callable[[Source], bool]) -> tuple[Source, ...]:
+        """Partitions of which to ask the ends now. All of them: the next to run dry is then known already.
+        `has_more`: whether there is more to fetch, by the last answer to a fetch."""
+        if now < self._due():
+            return ()
+        if self._merge.next_arrived is not None and all(
+            now - self._fed_at.get(source, float("-inf")) < BUSY_S and has_more(source)
+            for source in self._merge.headless()
+        ):
+            self._ask_at = now + ASK_EVERY_S
+            return ()
+        return self.sources
 
     def _due(self) -> float:
         arrived = self._merge.next_arrived

@@ -173,6 +173,11 @@ class Membership:
         end: int | None = self._consumer.highwater(part)
         return end
 
+    def has_more(self, source: Source) -> bool:
+        """Whether the last answer to a fetch showed records behind what was polled; not all need be committed."""
+        end, position = self.highwater(source), self.position(source)
+        return end is not None and position is not None and position < end
+
     def committed(self, source: Source, timeout_s: float) -> int | None:
         """The group's committed offset; waits while a transaction with offsets of it is open."""
         offset: int | None = self._consumer.committed(

@@ -119,7 +119,7 @@ class Task:
         flow, membership = self.flow, self._clients.membership
         now = self._clock()
         flow.feed(fetched, now)
-        if asked := flow.to_ask(now):
+        if asked := flow.to_ask(now, membership.has_more):
             ends = self._stable_ends(asked)
             flow.answer(now, ends, {source: membership.position(source) for source in asked})
         out: list[Happening] = [*flow.stalls(now)]

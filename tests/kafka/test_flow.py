@@ -1,0 +1,79 @@
+"""When the end of a quiet partition is asked for, and what an answer lets pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streamwatch.records import Source
+from streamwatch.transports.kafka.flow import BUSY_S, Flow
+from tests.build import config, monitor
+
+A, B = Source("predictions", 0), Source("predictions", 1)
+NOW = 1000.0
+IDLE_S = 0.1
+
+
+@dataclass(frozen=True)
+class Record:
+    offset: int
+    timestamp: int
+    key: bytes | None = None
+    value: bytes | None = b"{}"
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+def flow() -> Flow:
+    made = Flow(config(monitor("score", "score"), idle="100ms"), 0)
+    made.begin([A, B], {A: 0, B: 0})
+    return made
+
+
+def more(source: Source) -> bool:
+    return True
+
+
+def no_more(source: Source) -> bool:
+    return False
+
+
+def test_a_record_waits_for_a_quiet_partition_until_an_answer_says_that_it_is_at_its_end() -> None:
+    quiet = flow()
+    quiet.feed({A: [Record(0, 5)]}, NOW)
+    assert quiet.take(10) is None
+    assert quiet.to_ask(NOW + IDLE_S / 2, no_more) == ()
+    asked_at = NOW + IDLE_S
+    assert quiet.to_ask(asked_at, no_more) == (A, B)
+    quiet.answer(asked_at, {A: 1, B: 0}, {A: 1, B: 0})
+    batch = quiet.take(10)
+    assert batch is not None
+    assert batch.offset.tolist() == [0]
+
+
+def test_an_answer_that_there_is_more_lets_nothing_pass() -> None:
+    quiet = flow()
+    quiet.feed({A: [Record(0, 5)]}, NOW)
+    quiet.answer(NOW + IDLE_S, {A: 1, B: 3}, {A: 1, B: 0})
+    assert quiet.take(10) is None
+
+
+def run_dry(seconds_ago: float) -> Flow:
+    """B gave a record so long ago, which went; A's next waits for more of B."""
+    busy = flow()
+    busy.feed({A: [Record(0, 5), Record(1, 7)], B: [Record(0, 6)]}, NOW - seconds_ago)
+    batch = busy.take(10)
+    assert batch is not None
+    assert len(batch) == 2
+    return busy
+
+
+def test_a_busy_partition_is_not_asked_about_while_it_has_more_to_fetch() -> None:
+    assert run_dry(BUSY_S * 0.8).to_ask(NOW, more) == ()
+
+
+def test_a_partition_that_gave_all_that_is_known_of_is_asked_about() -> None:
+    assert run_dry(BUSY_S * 0.8).to_ask(NOW, no_more) == (A, B)
+
+
+def test_what_an_open_transaction_hides_holds_the_others_back_only_for_a_while() -> None:
+    """The last answer to a fetch counts uncommitted records too, which may not come for long."""
+    assert run_dry(BUSY_S * 1.2).to_ask(NOW, more) == (A, B)
