@@ -64,7 +64,6 @@ def test_the_first_ten_minutes_work_as_written(place: Path) -> None:
 @pytest.fixture
 def service(place: Path, own_broker: Broker) -> Iterator[tuple[Path, str]]:
     """The README's service, running: the folder and the broker's address."""
-    own_broker.start()
     address = own_broker.bootstrap_servers
     create_topic(address, "predictions", 4)
     config = place / "configs" / "quickstart.yaml"
