@@ -36,6 +36,8 @@ POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
 </project>
 """
 JVM = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Xlog:disable")
+# A killed broker is fenced after its session; later by at most this.
+SESSION_S = 1.5
 # The default of 50 partitions makes the first join take 3.5 s; a restarted broker waits for its old session
 # to end, 9 s by default.
 SETTINGS = {
@@ -171,6 +173,11 @@ class Broker:
     SASL if there are `users` (PLAIN and SCRAM-SHA-512); SSL, and MTLS which wants a client certificate, if there
     is `tls`; FAR, whose clients are sent on to an address where nobody listens, if `far`.
     `parent`: the process with which the broker ends, should that be killed.
+    `apart`: the controller is a process of its own, which outlives a kill. For tests that kill the broker while
+    transactions commit: a node that is both leads its partitions for a moment when it restarts before its old session
+    has ended, is then fenced, takes the partitions without a leader for deleted ones, and completes the transactions
+    without their markers (4.3.1 logs "these partitions are likely deleted already and hence can be skipped"): what
+    was committed is then neither visible nor aborted, and the group's offsets stay undecided for ever.
     """
 
     users: Mapping[str, str] = field(default_factory=dict)
@@ -180,10 +187,13 @@ class Broker:
     settings: Mapping[str, str] = field(default_factory=dict)
     jvm: Sequence[str] = ()
     archive: bool = True
+    apart: bool = False
     parent: int = field(default_factory=os.getpid)
     folder: Path | None = None
     ports: dict[str, int] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
+    controller: subprocess.Popen[bytes] | None = None
+    killed_at: float = float("-inf")
 
     def address(self, listener: str = "PLAINTEXT") -> str:
         return f"localhost:{self.ports[listener]}"
@@ -219,18 +229,12 @@ class Broker:
         command = ["java", *JVM, *self.jvm]
         if archive is not None and archive.stat().st_size:
             command.append(f"-XX:SharedArchiveFile={archive}")
-        command += ["-cp", jars, "kafka.Kafka", str(self.folder / "server.properties")]
-        with (self.folder / "broker.log").open("ab") as log:
-            # A session of its own: Ctrl-C in the terminal ends the tests first, and they end the broker.
-            self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                cwd=self.folder,
-            )
-        self._end_with_parent()
+        command += ["-cp", jars, "kafka.Kafka"]
+        if self.apart:
+            if self.controller is None:
+                self.controller = self._process([*command, str(self.folder / "controller.properties")])
+            time.sleep(max(0.0, self.killed_at + SESSION_S - time.monotonic()))
+        self.process = self._process([*command, str(self.folder / "server.properties")])
         try:
             wait_until(self._ready, within_s, "the broker is ready")
         except AssertionError as late:
@@ -238,9 +242,25 @@ class Broker:
             raise BrokerError(f"the broker was not ready within {within_s:g} s\n{self.log()}") from late
         return self
 
+    def _process(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        assert self.folder is not None
+        with (self.folder / "broker.log").open("ab") as log:
+            # A session of its own: Ctrl-C in the terminal ends the tests first, and they end the broker.
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd=self.folder,
+            )
+        self._end_with_parent(process.pid)
+        return process
+
     def kill(self) -> None:
         """kill -9: nothing is flushed, nobody is told."""
         self._end(signal.SIGKILL)
+        self.killed_at = time.monotonic()
 
     def stop(self, within_s: float = 20.0) -> None:
         """A clean end."""
@@ -254,6 +274,10 @@ class Broker:
     def remove(self) -> None:
         """The end of it and of its data. Safe to call twice."""
         self.kill()
+        if self.controller is not None:
+            self.controller.kill()
+            self.controller.wait(20.0)
+            self.controller = None
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder = None
@@ -267,10 +291,10 @@ class Broker:
             self.process.send_signal(how)
             self.process.wait(within_s)
 
-    def _end_with_parent(self) -> None:
+    def _end_with_parent(self, pid: int) -> None:
         watch = 'while kill -0 "$1"; do kill -0 "$2" || exit; sleep 1; done; kill -9 "$2"; rm -rf "$3"'
         subprocess.Popen(
-            ["sh", "-c", watch, "watch", str(self.parent), str(self.pid), str(self.folder)],
+            ["sh", "-c", watch, "watch", str(self.parent), str(pid), str(self.folder)],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip
@@ -294,8 +318,14 @@ class Broker:
         listeners += ["SSL", "MTLS"] if self.tls else []
         listeners += ["FAR"] if self.far else []
         self.ports.update({name: free_port() for name in listeners})
-        path = self.folder / "server.properties"
-        path.write_text("".join(f"{key}={value}\n" for key, value in self._properties().items()))
+        files = {"server.properties": self._properties()}
+        if self.apart:
+            files["controller.properties"] = {**SETTINGS, **self._controller_properties()}
+        for name, properties in files.items():
+            (self.folder / name).write_text("".join(f"{key}={value}\n" for key, value in properties.items()))
+            self._format_one(jars, self.folder / name)
+
+    def _format_one(self, jars: str, path: Path) -> None:
         command = [
             "java",
             *JVM,
@@ -314,11 +344,24 @@ class Broker:
         if done.returncode:
             raise BrokerError(f"the broker's folder could not be formatted: {done.stdout}{done.stderr}")
 
+    def _controller_properties(self) -> dict[str, str]:
+        return {
+            "process.roles": "controller",
+            "node.id": "2",
+            "log.dirs": f"{self.folder}/controller",
+            "listeners": f"CONTROLLER://localhost:{self.ports['CONTROLLER']}",
+            "controller.quorum.voters": f"2@localhost:{self.ports['CONTROLLER']}",
+        }
+
     def _properties(self) -> dict[str, str]:
         protocols = {"SASL": "SASL_PLAINTEXT", "MTLS": "SSL", "CONTROLLER": "PLAINTEXT", "FAR": "PLAINTEXT"}
         own = {
             "log.dirs": f"{self.folder}/data",
-            "listeners": ",".join(f"{name}://localhost:{port}" for name, port in self.ports.items()),
+            "listeners": ",".join(
+                f"{name}://localhost:{port}"
+                for name, port in self.ports.items()
+                if name != "CONTROLLER" or not self.apart
+            ),
             "advertised.listeners": ",".join(
                 f"{name}://localhost:{1 if name == 'FAR' else port}"
                 for name, port in self.ports.items()
@@ -329,6 +372,9 @@ class Broker:
             ),
             "controller.quorum.voters": f"1@localhost:{self.ports['CONTROLLER']}",
         }
+        if self.apart:
+            own["process.roles"] = "broker"
+            own["controller.quorum.voters"] = f"2@localhost:{self.ports['CONTROLLER']}"
         if self.users:
             module = "org.apache.kafka.common.security"
             users = " ".join(f'user_{user}="{password}"' for user, password in self.users.items())

@@ -21,8 +21,9 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -85,11 +86,14 @@ class Fault:
         return f"{self.act} {self.place}"
 
 
-def schedule(seed: int, count: int) -> list[Fault]:
+def schedule(seed: int, count: int, only: Sequence[str] = ()) -> list[Fault]:
+    """`only`: these kinds in turn, as "stop write"."""
     draw = random.Random(seed)
     kinds = list(KINDS)
     first = draw.sample(kinds[:ESSENTIAL], ESSENTIAL) + draw.sample(kinds[ESSENTIAL:], len(kinds) - ESSENTIAL)
     more = draw.choices(kinds, list(KINDS.values()), k=count)
+    if only:
+        first = [kind for kind in kinds if " ".join(kind) in only] * count
     return [
         Fault(act, place, draw.choice(UNDER_WAY_S), draw.uniform(0.0, 0.8), draw.random() < 0.7)
         for act, place in (first + more)[:count]
@@ -141,7 +145,7 @@ class Outcome:
     """`problems` is empty if all held. `hits`: how often each kind of fault took place."""
 
     seed: int
-    without: str | None
+    without: Sequence[str]
     faults: int
     problems: list[str] = field(default_factory=list)
     hits: Counter[str] = field(default_factory=Counter)
@@ -154,7 +158,7 @@ class Outcome:
     report: str = ""
 
     def __str__(self) -> str:
-        rule = f", without rule {self.without}" if self.without else ""
+        rule = f", without rule {' and '.join(self.without)}" if self.without else ""
         head = (
             f"seed {self.seed}{rule}: {self.faults} faults in {self.seconds:.0f} s, {self.records} records, "
             f"{self.alerts} alerts expected ({self.aborted_alerts} more in aborted transactions), "
@@ -169,7 +173,7 @@ class Outcome:
 class Trial:
     """The workers, their journal and the broker of one run of the suite. Nothing is left when it is left."""
 
-    def __init__(self, broker: Broker, folder: Path, seed: int, without: str | None = None) -> None:
+    def __init__(self, broker: Broker, folder: Path, seed: int, without: Sequence[str] = ()) -> None:
         self.broker = broker
         self.folder = folder
         self.seed = seed
@@ -209,7 +213,7 @@ class Trial:
             SERVICE,
             str(slot),
         ]
-        command += [str(self._journal), *(["--without", self.without] if self.without else [])]
+        command += [str(self._journal), *(["--without", *self.without] if self.without else [])]
         with (self.folder / f"worker-{slot}-{next(self._starts)}.err").open("w") as errors:
             # A group of its own: a stopped worker is ended by the kernel when this process is gone.
             self._processes[slot] = subprocess.Popen(
@@ -230,7 +234,7 @@ class Trial:
         for line in map(json.loads, new.splitlines()):
             self.lines.append(line)
             pid = line["pid"]
-            if line["event"] == "opened":
+            if line["event"] in ("opened", "committed"):
                 self._holder = pid
             elif self._holder == pid and (line["event"] == "closed" or line.get("task") is not None):
                 self._holder = None
@@ -414,13 +418,17 @@ class Trial:
 
 
 def trial(
-    seed: int, count: int, without: str | None = None, say: Callable[[str], None] = lambda _: None
+    seed: int,
+    count: int,
+    without: Sequence[str] = (),
+    only: Sequence[str] = (),
+    say: Callable[[str], None] = lambda _: None,
 ) -> Outcome:
     """Run the suite on a broker of its own."""
-    faults = schedule(seed, count)
+    faults = schedule(seed, count, only)
     outcome = Outcome(seed, without, count)
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="streamwatch-faults-") as folder, Broker() as broker:
+    with tempfile.TemporaryDirectory(prefix="streamwatch-faults-") as folder, Broker(apart=True) as broker:
         servers = broker.bootstrap_servers
         create_topics(servers, SERVICE)
         with Trial(broker, Path(folder), seed, without) as running:
@@ -463,9 +471,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Faults while three workers run on a real broker.")
     parser.add_argument("--faults", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--without", choices=sorted(RULES), help="switch this rule of exactly-once off")
+    parser.add_argument(
+        "--without",
+        nargs="+",
+        default=(),
+        choices=sorted(RULES),
+        help="switch these rules of exactly-once off",
+    )
+    kinds = [" ".join(kind) for kind in KINDS]
+    parser.add_argument("--only", nargs="+", default=(), choices=kinds, metavar="KIND", help=", ".join(kinds))
     given = parser.parse_args()
-    outcome = trial(given.seed, given.faults, given.without, lambda text: print(text, flush=True))
+    say = partial(print, flush=True)
+    outcome = trial(given.seed, given.faults, given.without, given.only, say)
     print(outcome, flush=True)
     sys.exit(bool(outcome.problems))
 

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, ClassVar
@@ -149,6 +149,8 @@ RULES: dict[str, Callable[[type[TaskProducer]], type[TaskProducer]]] = {
 }
 
 
-def violate(rule: str, kind: type[Any]) -> type[Any]:
-    """The producer of a worker that does without the rule. Changes the product in this process only."""
-    return RULES[rule](kind)
+def violating(rules: Iterable[str], kind: type[Any]) -> type[Any]:
+    """The producer of a worker that does without these rules. 8-watermark and 8-mark change the process."""
+    for rule in rules:
+        kind = RULES[rule](kind)
+    return kind
