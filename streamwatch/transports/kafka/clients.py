@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from streamwatch.config import Config
+from streamwatch.logs import log
 from streamwatch.transports.kafka import connect
 from streamwatch.transports.kafka.assignor import TaskAssignor
 from streamwatch.transports.kafka.ends import Ends
@@ -70,6 +71,8 @@ def clients(config: Config, metadata_max_age_s: float) -> Clients:
                 metadata_max_age_ms=int(metadata_max_age_s * 1000),
                 **GROUP,
             )
+            if reason := _columnar(member):
+                log().warning("kafka-python's own reader", detail=f"{reason}: reading costs twice as much")
             membership = Membership(member, config.input_topics, assignor)
             membership.join()
     except BaseException:
@@ -78,6 +81,15 @@ def clients(config: Config, metadata_max_age_s: float) -> Clients:
                 client.close()
         raise
     return Clients(membership, reader, Ends(reader, uncommitted), (reader, uncommitted))
+
+
+def _columnar(member: Any) -> str | None:
+    """See `reader.columnar`. Its import fails when kafka-python has lost one of the names that it uses."""
+    try:
+        from streamwatch.transports.kafka.reader import columnar
+    except (ImportError, AttributeError) as error:
+        return f"kafka-python has changed: {error}"
+    return columnar(member)
 
 
 def producer(config: Config, transactional_id: str) -> Any:

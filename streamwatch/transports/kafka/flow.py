@@ -7,13 +7,11 @@ arrived `idle` before a moment at which an answer to "where does it end" says th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
-
-import numpy as np
 
 from streamwatch.config import Config
 from streamwatch.records import Batch, Source
 from streamwatch.transports.base import Stalled
+from streamwatch.transports.kafka.columns import Columns
 from streamwatch.transports.order import LABELS, PREDICTIONS, Merge
 
 # A partition is paused when so many of its records wait for others, and goes on at half of it.
@@ -86,18 +84,18 @@ class Flow:
 
     # Records
 
-    def feed(self, fetched: Mapping[Source, Sequence[Any]], now: float) -> None:
-        """`fetched`: kafka-python's ConsumerRecords by partition."""
-        for source, records in fetched.items():
-            self._merge.add(
-                source,
-                np.array([record.offset for record in records], np.int64),
-                np.array([record.timestamp for record in records], np.int64),
-                [record.key for record in records],
-                [record.value for record in records],
-                [record.headers for record in records],
-                now,
-            )
+    def feed(self, fetched: Mapping[Source, Sequence[Columns]], now: float) -> None:
+        for source, pieces in fetched.items():
+            for piece in pieces:
+                self._merge.add(
+                    source,
+                    piece.offsets,
+                    piece.timestamps_ms,
+                    piece.keys,
+                    piece.values,
+                    piece.headers,
+                    now,
+                )
             self._behind.pop(source, None)
             self._fed_at[source] = now
 

@@ -18,11 +18,12 @@ from kafka.structs import MemberState
 
 from streamwatch.records import Source
 from streamwatch.transports.kafka.assignor import TaskAssignor
+from streamwatch.transports.kafka.columns import Columns, pieces
 
 # While a join is under way there is nothing else to do, and every poll that ends before it risks an orphan (below).
 JOIN_POLL_S = 0.25
 
-Fetched = Mapping[Source, Sequence[Any]]
+Fetched = Mapping[Source, Sequence[Columns]]
 
 
 class RecordsGoneError(Exception):
@@ -122,7 +123,7 @@ class Membership:
             self._take_marks()
         if self.round != before:
             return {}  # the poll that brings an assignment may bring records too: they are fetched again
-        return {Source(part.topic, part.partition): records for part, records in fetched.items()}
+        return {Source(part.topic, part.partition): pieces(records) for part, records in fetched.items()}
 
     def _adopt_orphan(self) -> None:
         """kafka-python forgets a join that began because the metadata changed and ended between two polls: by then
