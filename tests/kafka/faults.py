@@ -1,7 +1,7 @@
 """Faults on a seeded schedule while three workers run on a real broker, and what must hold afterwards.
 
     python -m tests.kafka.faults --faults 200 --seed 1          the long version (about 15 minutes)
-    python -m tests.kafka.faults --faults 16 --without 7        one rule of exactly-once switched off: must fail
+    python -m tests.kafka.faults --faults 28 --without 4        what if this rule did not hold? See `violations`
 
 A writer writes at a steady rate. In the end everything drains, and what the broker holds is compared with an
 undisturbed run in memory over the records read back from the topic: alerts and dead letters byte by byte and in
@@ -11,36 +11,26 @@ order, the restored state as values, offsets. The first faults of a schedule are
 from __future__ import annotations
 
 import argparse
-import itertools
-import json
 import random
 import signal
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
 
-from kafka import KafkaAdminClient, KafkaProducer
+from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from tests.broker import Broker
-from tests.kafka.stream import SESSION_MS, closing, create_topics, endless, suite_config
+from tests.kafka.stream import SERVICE, SESSION_MS, Writer, create_topics, suite_config
 from tests.kafka.verdict import differences, live, processed, undisturbed, written
 from tests.kafka.violations import RULES
-from tests.topics import high_watermarks
+from tests.kafka.workers import BrokenError, Workers
 
-T = TypeVar("T")
-ROOT = Path(__file__).parents[2]
-WORKERS = 3
-RATE = 400
-SERVICE = "suite"
 # A commit takes about 5 ms: the moments at which it is hit while under way.
 UNDER_WAY_S = (0.0, 0.001, 0.002, 0.003, 0.005, 0.008)
 KINDS: dict[tuple[str, str], int] = {  # with their weights; a short run has one each of the first ESSENTIAL
@@ -100,46 +90,6 @@ def schedule(seed: int, count: int, only: Sequence[str] = ()) -> list[Fault]:
     ]
 
 
-class Writer(threading.Thread):
-    """Writes the stream at a steady rate until told to stop, and then a closing record to each partition."""
-
-    def __init__(self, servers: str, topic: str, seed: int) -> None:
-        super().__init__(name="writer")
-        self._servers, self._topic, self._seed = servers, topic, seed
-        self._over = threading.Event()
-
-    def run(self) -> None:
-        producer = KafkaProducer(
-            bootstrap_servers=self._servers, bootstrap_timeout_ms=30_000, acks="all", linger_ms=5,
-            reconnect_backoff_max_ms=500,
-        )  # fmt: skip
-        began, last_ms = time.monotonic(), 0
-        for number, record in enumerate(endless(self._seed)):
-            if self._over.wait(max(0.0, began + number / RATE - time.monotonic())):
-                break
-            self._send(producer, record)
-            last_ms = record.timestamp_ms or 0
-        for record in closing(last_ms):
-            self._send(producer, record)
-        producer.flush(timeout=60)
-        producer.close(timeout=10)
-
-    def _send(self, producer: Any, record: Any) -> None:
-        producer.send(
-            self._topic, value=record.value, partition=record.partition, timestamp_ms=record.timestamp_ms,
-            key=b"k" if record.value is None else None,
-        )  # fmt: skip
-
-    def end(self) -> None:
-        self._over.set()
-        self.join(90.0)
-        assert not self.is_alive(), "the writer did not end"
-
-
-class BrokenError(AssertionError):
-    """The suite cannot go on: a worker ended by itself, or something did not happen in time."""
-
-
 @dataclass
 class Outcome:
     """`problems` is empty if all held. `hits`: how often each kind of fault took place."""
@@ -170,209 +120,104 @@ class Outcome:
         )
 
 
-class Trial:
-    """The workers, their journal and the broker of one run of the suite. Nothing is left when it is left."""
+class Injector:
+    """Does one fault after the other to the workers and the broker. `hits`: how often each kind took place."""
 
-    def __init__(self, broker: Broker, folder: Path, seed: int, without: Sequence[str] = ()) -> None:
-        self.broker = broker
-        self.folder = folder
-        self.seed = seed
-        self.without = without
-        self.lines: list[dict[str, Any]] = []
+    def __init__(self, workers: Workers, broker: Broker, seed: int) -> None:
         self.hits: Counter[str] = Counter()
-        self._processes: list[subprocess.Popen[str] | None] = [None] * WORKERS
-        self._starts = itertools.count()
-        self._journal = folder / "journal.jsonl"
-        self._journal.touch()
-        self._read_to = 0
-        self._holder: int | None = None
-        self._refusing = False
+        self._workers = workers
+        self._broker = broker
         self._draw = random.Random(seed)
-
-    def __enter__(self) -> Trial:
-        for slot in range(WORKERS):
-            self._start(slot)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for process in self._processes:
-            if process is not None:
-                process.kill()
-                process.wait(10)
-                assert process.stdin
-                process.stdin.close()
-
-    # Workers
-
-    def _start(self, slot: int) -> None:
-        command = [
-            sys.executable,
-            "-m",
-            "tests.kafka.worker",
-            self.broker.bootstrap_servers,
-            SERVICE,
-            str(slot),
-        ]
-        command += [str(self._journal), *(["--without", *self.without] if self.without else [])]
-        with (self.folder / f"worker-{slot}-{next(self._starts)}.err").open("w") as errors:
-            # A group of its own: a stopped worker is ended by the kernel when this process is gone.
-            self._processes[slot] = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stderr=errors, text=True, process_group=0, cwd=ROOT
-            )
-
-    def _alive(self) -> dict[int, int]:
-        """Slots by pid."""
-        return {p.pid: slot for slot, p in enumerate(self._processes) if p is not None and p.poll() is None}
-
-    def tick(self) -> None:
-        """Read the journal; start anew what has ended, wake what is stopped for no reason, raise what is wrong."""
-        with self._journal.open("rb") as file:
-            file.seek(self._read_to)
-            new = file.read()
-        new = new[: new.rfind(b"\n") + 1]
-        self._read_to += len(new)
-        for line in map(json.loads, new.splitlines()):
-            self.lines.append(line)
-            pid = line["pid"]
-            if line["event"] in ("opened", "committed"):
-                self._holder = pid
-            elif self._holder == pid and (line["event"] == "closed" or line.get("task") is not None):
-                self._holder = None
-        for slot, process in enumerate(self._processes):
-            if process is None or process.poll() is None:
-                continue
-            if process.returncode != -signal.SIGKILL and not (self._refusing and process.returncode == 3):
-                raise BrokenError(
-                    f"worker {slot} (pid {process.pid}) ended by itself with {process.returncode}"
-                )
-            self._start(slot)
-        if not self.broker.running:
-            self.broker.start()
-
-    def until(self, holds: Callable[[], T], within_s: float, what: str) -> T:
-        deadline = time.monotonic() + within_s
-        while True:
-            self.tick()
-            if answer := holds():
-                return answer
-            if time.monotonic() > deadline:
-                raise BrokenError(f"not within {within_s:g} s: {what}")
-            time.sleep(0.01)
-
-    def since(self, start: int, event: str, **equal: Any) -> Iterator[dict[str, Any]]:
-        wanted = {"event": event, **equal}
-        return (line for line in self.lines[start:] if wanted.items() <= line.items())
-
-    def owner(self) -> int:
-        """The pid of the worker that has the task; waits for one."""
-
-        def alive() -> int | None:
-            return self._holder if self._holder in self._alive() else None
-
-        return self.until(alive, 90.0, "somebody owns the task") or 0
-
-    # Faults
 
     def inject(self, fault: Fault) -> None:
         time.sleep(fault.gap_s)
-        self.tick()
-        start = len(self.lines)
+        self._workers.tick()
+        start = len(self._workers.lines)
         match fault.act, fault.place:
             case "kill", "owner" | "standby":
                 self._kill(self._one(fault.place))
             case "stop", "owner" | "standby":
                 pid = self._one(fault.place)
-                self._signal(pid, signal.SIGSTOP)
+                self._workers.signal(pid, signal.SIGSTOP)
                 self._wake(pid, start, replaced=fault.place == "owner")
             case "broker", "now":
-                self.broker.kill()
-                self.broker.start()
+                self._broker.kill()
+                self._broker.start()
             case "refuse", _:
                 if not self._refuse():
                     return
             case _:
+                broker = self._broker.pid
                 pid = self._order(fault)
                 if fault.act == "stop":
                     self._wake(pid, start, replaced=True)
                 elif fault.act == "kill":
                     self._kill(pid)
                 else:
-                    self.until(lambda: self.broker.running, 60.0, "the broker is back")
+                    self._workers.until(
+                        lambda: self._broker.pid != broker, 60.0, "the broker is killed and back"
+                    )
         self.hits[fault.kind] += 1
         if fault.settled:
-            mark = len(self.lines)
-            self.until(lambda: any(self.since(mark, "committed")), 90.0, f"a commit after {fault.kind}")
+            self._workers.commit_again(fault.kind)
 
     def _one(self, who: str) -> int:
-        owner = self.owner()
-        return owner if who == "owner" else self._draw.choice(sorted(self._alive().keys() - {owner}))
-
-    def _signal(self, pid: int, number: signal.Signals) -> None:
-        slot = self._alive().get(pid)
-        if slot is not None and (process := self._processes[slot]) is not None:
-            process.send_signal(number)
+        owner = self._workers.owner()
+        return owner if who == "owner" else self._draw.choice(sorted(self._workers.alive().keys() - {owner}))
 
     def _kill(self, pid: int) -> None:
-        self._signal(pid, signal.SIGKILL)
-        self.until(lambda: pid not in self._alive(), 10.0, f"pid {pid} is gone")
+        self._workers.signal(pid, signal.SIGKILL)
+        self._workers.until(lambda: pid not in self._workers.alive(), 10.0, f"pid {pid} is gone")
 
     def _order(self, fault: Fault) -> int:
         """Have the owner do it in its next transaction; who is not the owner any more is told to forget it."""
         for _ in range(10):
-            pid, start = self.owner(), len(self.lines)
-            self._tell(pid, f"{fault.act} {fault.place} {fault.after_s} {self.broker.pid}")
+            pid, start = self._workers.owner(), len(self._workers.lines)
+            self._workers.tell(pid, f"{fault.act} {fault.place} {fault.after_s} {self._broker.pid}")
 
             def over(pid: int = pid, start: int = start) -> bool:
-                done = any(self.since(start, "act", pid=pid))
-                return done or self._holder != pid or pid not in self._alive()
+                done = any(self._workers.since(start, "act", pid=pid))
+                return done or self._workers.holder != pid or pid not in self._workers.alive()
 
-            self.until(over, 60.0, f"{fault.kind} takes place")
-            if any(self.since(start, "act", pid=pid)):
+            self._workers.until(over, 60.0, f"{fault.kind} takes place")
+            if any(self._workers.since(start, "act", pid=pid)):
                 return pid
-            self._tell(pid, "none none 0 0")
+            self._workers.tell(pid, "none none 0 0")
         raise BrokenError(f"no owner came to {fault.kind}")
-
-    def _tell(self, pid: int, order: str) -> None:
-        process = self._processes[self._alive().get(pid, 0)]
-        if process is not None and process.pid == pid and process.stdin:
-            try:
-                process.stdin.write(order + "\n")
-                process.stdin.flush()
-            except BrokenPipeError:
-                pass  # it is gone already
 
     def _wake(self, pid: int, start: int, replaced: bool) -> None:
         if replaced:
-            self.until(
-                lambda: any(line["pid"] != pid for line in self.since(start, "opened")),
+            self._workers.until(
+                lambda: any(line["pid"] != pid for line in self._workers.since(start, "opened")),
                 60.0,
                 "the stopped is replaced",
             )
         else:
             time.sleep(1.5 * SESSION_MS / 1000)
         time.sleep(self._draw.choice([0.0, 0.0, 0.1, 0.5]))
-        self._signal(pid, signal.SIGCONT)
+        self._workers.signal(pid, signal.SIGCONT)
 
     def _refuse(self) -> bool:
         """Whether somebody noticed."""
-        self._refusing = True
-        start = len(self.lines)
+        self._workers.may_be_refused = True
+        start = len(self._workers.lines)
 
         def noticed() -> bool:
-            return any(line["event"] in ("refused", "failed") for line in self.lines[start:])
+            return any(line["event"] in ("refused", "failed") for line in self._workers.lines[start:])
 
         self._limit_alerts("100")
         deadline = time.monotonic() + 5.0
-        self.until(lambda: noticed() or time.monotonic() > deadline, 10.0, "the alert topic refuses")
+        self._workers.until(lambda: noticed() or time.monotonic() > deadline, 10.0, "the alert topic refuses")
         self._limit_alerts("1000000")
         # Who was refused at the last moment may still be on its way out.
-        mark = len(self.lines)
-        self.until(lambda: any(self.since(mark, "committed")), 60.0, "a commit after the refusal")
-        self._refusing = False
+        self._workers.commit_again("the refusal")
+        self._workers.may_be_refused = False
         return noticed()
 
     def _limit_alerts(self, limit: str) -> None:
-        admin = KafkaAdminClient(bootstrap_servers=self.broker.bootstrap_servers, bootstrap_timeout_ms=30_000)
+        admin = KafkaAdminClient(
+            bootstrap_servers=self._broker.bootstrap_servers, bootstrap_timeout_ms=30_000
+        )
         try:
             topic = ConfigResource(
                 ConfigResourceType.TOPIC, f"{SERVICE}-alerts", {"max.message.bytes": limit}
@@ -380,41 +225,6 @@ class Trial:
             admin.alter_configs([topic])
         finally:
             admin.close()
-
-    # The end
-
-    def drain(self) -> None:
-        """Until every record is committed; then the workers end cleanly."""
-        marks = high_watermarks(self.broker.bootstrap_servers, f"{SERVICE}-in")
-        # The closing records wait for each other.
-        wanted = {str(part.partition): end - 1 for part, end in marks.items()}
-
-        def reached() -> bool:
-            known = [line["offsets"] for line in self.lines if line["event"] in ("committed", "opened")]
-            return bool(known) and all(known[-1].get(p, 0) >= end for p, end in wanted.items())
-
-        self.until(reached, 90.0, f"everything is committed ({wanted})")
-        for process in self._processes:
-            assert process is not None
-            process.send_signal(signal.SIGCONT)
-            process.send_signal(signal.SIGTERM)
-        for slot, process in enumerate(self._processes):
-            assert process is not None
-            try:
-                code = process.wait(15.0)
-            except subprocess.TimeoutExpired:
-                raise BrokenError(f"worker {slot} did not end within 15 s of SIGTERM") from None
-            if code:
-                raise BrokenError(f"worker {slot} ended with {code} after SIGTERM")
-
-    def report(self, faults: list[Fault]) -> str:
-        """What a person needs to look into a failure."""
-        texts = ["schedule: " + ", ".join(fault.kind for fault in faults), "last lines of the journal:"]
-        texts += [f"  {json.dumps(line)}" for line in self.lines[-25:]]
-        for path in sorted(self.folder.glob("worker-*.err"), key=lambda path: path.stat().st_mtime)[-6:]:
-            if text := path.read_text().strip():
-                texts += [f"{path.name}:", *(f"  {line}" for line in text.splitlines()[-12:])]
-        return "\n".join(texts)
 
 
 def trial(
@@ -431,26 +241,28 @@ def trial(
     with tempfile.TemporaryDirectory(prefix="streamwatch-faults-") as folder, Broker(apart=True) as broker:
         servers = broker.bootstrap_servers
         create_topics(servers, SERVICE)
-        with Trial(broker, Path(folder), seed, without) as running:
+        with Workers(broker, Path(folder), without) as workers:
+            injector = Injector(workers, broker, seed)
             writer = Writer(servers, f"{SERVICE}-in", seed)
             writer.start()
             try:
-                running.until(lambda: any(running.since(0, "committed")), 60.0, "the first commit")
+                workers.until(lambda: any(workers.since(0, "committed")), 60.0, "the first commit")
                 for number, fault in enumerate(faults, 1):
                     say(f"{time.monotonic() - began:6.1f} s  {number:3} of {count}: {fault.kind}")
-                    running.inject(fault)
+                    injector.inject(fault)
                 writer.end()
-                running.drain()
-            except BrokenError as broken:
+                if not writer.closed:
+                    raise BrokenError("the writer could not write all of its records")
+                workers.drain()
+                _judge(servers, outcome)
+            except AssertionError as broken:
                 outcome.problems.append(str(broken))
             finally:
                 writer.end()
-            outcome.hits = running.hits
-            outcome.problems += [f"overtaken: {line}" for line in running.since(0, "overtaken")]
-            if not outcome.problems:
-                _judge(servers, outcome)
+            outcome.hits = injector.hits
+            outcome.problems += [f"overtaken: {line}" for line in workers.since(0, "overtaken")]
             if outcome.problems:
-                outcome.report = running.report(faults)
+                outcome.report = workers.report(", ".join(fault.kind for fault in faults))
     outcome.seconds = time.monotonic() - began
     return outcome
 

@@ -10,14 +10,20 @@ from __future__ import annotations
 
 import json
 import random
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
+
+from kafka import KafkaProducer
 
 from streamwatch.config import Config
 from tests.build import START_S, config, event, monitor
 from tests.topics import Written, create_topic
 
+SERVICE = "suite"
 PARTITIONS = 4
+RATE = 400  # events a second
 SESSION_MS = 2_000
 MODELS = 6
 JUMP_EVERY = 150  # events of one model
@@ -94,3 +100,43 @@ def closing(last_ms: int) -> list[Written]:
         Written(json.dumps(value).encode(), partition=partition, timestamp_ms=later_ms)
         for partition, value in enumerate(values)
     ]
+
+
+class Writer(threading.Thread):
+    """Writes the stream at a steady rate until told to stop, and then a closing record to each partition.
+
+    `closed`: all of it arrived.
+    """
+
+    def __init__(self, servers: str, topic: str, seed: int) -> None:
+        super().__init__(name="writer", daemon=True)
+        self._servers, self._topic, self._seed = servers, topic, seed
+        self._over = threading.Event()
+        self.closed = False
+
+    def run(self) -> None:
+        producer = KafkaProducer(
+            bootstrap_servers=self._servers, bootstrap_timeout_ms=30_000, acks="all", linger_ms=5,
+            reconnect_backoff_max_ms=500,
+        )  # fmt: skip
+        began, last_ms = time.monotonic(), 0
+        for number, record in enumerate(endless(self._seed)):
+            if self._over.wait(max(0.0, began + number / RATE - time.monotonic())):
+                break
+            self._send(producer, record)
+            last_ms = record.timestamp_ms or 0
+        for record in closing(last_ms):
+            self._send(producer, record)
+        producer.flush(timeout=60)
+        producer.close(timeout=10)
+        self.closed = True
+
+    def _send(self, producer: Any, record: Written) -> None:
+        producer.send(
+            self._topic, value=record.value, partition=record.partition, timestamp_ms=record.timestamp_ms,
+            key=b"k" if record.value is None else None,
+        )  # fmt: skip
+
+    def end(self) -> None:
+        self._over.set()
+        self.join(90.0)

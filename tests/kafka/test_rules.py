@@ -55,6 +55,25 @@ def test_3_without_asking_for_each_record_one_is_lost_and_the_rest_committed(
     assert group_offsets(servers, unique) == [1]
 
 
+@pytest.mark.parametrize(("rules", "found"), [((), [b"good"]), (("4",), [])])
+def test_4_a_producer_that_is_used_again_after_a_failure_never_comes_back(
+    broker: SharedBroker, unique: str, rules: Sequence[str], found: list[bytes]
+) -> None:
+    servers = broker.bootstrap_servers
+    settings = service(servers, unique)
+    write(servers, unique, [b"a"])
+    with driven(settings, make_producer=violating(rules, TaskProducer)) as worker:
+        worker.read(1)
+        other = KafkaProducer(bootstrap_servers=servers, transactional_id=f"{unique}-0")
+        other.init_transactions()
+        other.close()
+        assert not committing(worker, b"fenced")
+        for _ in range(3):
+            if committing(worker.read(1), b"good"):
+                break
+    assert alerts(servers, unique) == found
+
+
 @pytest.mark.parametrize(
     ("rules", "found"),
     [
