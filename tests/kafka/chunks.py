@@ -30,7 +30,8 @@ class Record:
 
 @dataclass(frozen=True)
 class Of:
-    """A batch. `last`: the offset delta of the last record there ever was; `damage`: None, "crc", "body", "codec"."""
+    """A batch. `last`: the offset delta of the last record there ever was; `damage`: None, "crc", "body", "count",
+    "codec"."""
 
     records: Sequence[Record] = ()
     base: int = 0
@@ -68,9 +69,11 @@ class Of:
         struct.pack_into(">hi", data, 21, flags, self.end - 1 - self.base)
         if self.damage == "body":
             data[61] ^= 0x54  # the length of the first record, or the codec's magic
+        if self.damage == "count":
+            struct.pack_into(">i", data, 57, len(self.records) - 1)
         struct.pack_into(">I", data, 17, calc_crc32c(memoryview(data)[21:]))
         if self.damage == "crc":
-            data[-1] ^= 1
+            data[17] ^= 1
         return bytes(data)
 
     def _legacy(self) -> bytes:
@@ -98,6 +101,7 @@ class Outcome:
     position: int = -1
     epoch: int = -1
     records_read: int = 0
+    drained: int = 0
 
     def add(self, given: Any) -> None:
         if isinstance(given, Columns):
@@ -118,11 +122,15 @@ def read(
     check_crcs: bool = True,
 ) -> Outcome:
     level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
+    out = Outcome()
+
+    def drained(_: Any) -> None:
+        out.drained += 1
+
     part = reader(
         fetch_offset, PART, MemoryRecords(data),
-        check_crcs=check_crcs, isolation_level=level, aborted_transactions=list(aborted),
+        check_crcs=check_crcs, isolation_level=level, aborted_transactions=list(aborted), on_drain=drained,
     )  # fmt: skip
-    out = Outcome()
     for _ in range(100):
         if not part:
             break
