@@ -419,5 +419,5 @@ def test_the_service_reads_with_either_class_and_says_which(
         used = membership_of(worker)._consumer._fetcher.PartitionRecords
     assert used is (Chunk if known else STOCK)
     assert [line["detail"] for line in said] == (
-        [] if known else ["kafka-python is 3.0.12, and not 2.9.x: reading costs twice as much"]
+        [] if known else ["kafka-python is 3.0.12, and not 2.9.x: a record costs four times as much to read"]
     )

@@ -72,7 +72,9 @@ def clients(config: Config, metadata_max_age_s: float) -> Clients:
                 **GROUP,
             )
             if reason := _columnar(member):
-                log().warning("kafka-python's own reader", detail=f"{reason}: reading costs twice as much")
+                log().warning(
+                    "kafka-python's own reader", detail=f"{reason}: a record costs four times as much to read"
+                )
             membership = Membership(member, config.input_topics, assignor)
             membership.join()
     except BaseException:
