@@ -58,6 +58,7 @@ def test_no_error_that_kafka_python_would_retry_is_told_to_the_operator_or_ignor
         (kafka.ProducerFencedError(), True, TaskLost, "cannot commit"),
         (kafka.InvalidProducerEpochError(), True, TaskLost, "cannot commit"),
         (kafka.CommitFailedError(), True, TaskLost, "cannot commit"),
+        (kafka.IllegalStateError("in state BUMPING_PRODUCER_EPOCH"), True, TaskLost, "BUMPING"),
         (kafka.KafkaTimeoutError("60 s"), True, TransactionTimeout, "outcome is unknown"),
         (kafka.KafkaTimeoutError("60 s"), False, BrokerUnreachable, "60 s"),
         (kafka.KafkaConnectionError("gone"), True, BrokerUnreachable, "gone"),
@@ -75,3 +76,5 @@ def test_an_error_becomes_that_of_who_must_act(
 def test_lost_data_and_faults_of_the_program_are_not_translated() -> None:
     with pytest.raises(kafka.OffsetOutOfRangeError), errors.translated("poll"):
         raise kafka.OffsetOutOfRangeError({})
+    with pytest.raises(kafka.IllegalStateError), errors.translated("poll"):
+        raise kafka.IllegalStateError("a fault of the program")

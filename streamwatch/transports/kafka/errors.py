@@ -125,6 +125,9 @@ def translate(error: BaseException, doing: str, *, transactional: bool = False) 
         return None
     name = type(error).__name__
     text = f"cannot {doing}: {_said(error)}"
+    if transactional and name == "IllegalStateError":
+        # A producer that is fenced ends its transaction on its own thread: the call in the middle finds no transaction.
+        return TaskLost(text)
     if name in NOT_TRANSLATED:
         return None
     if name in REFUSED:
