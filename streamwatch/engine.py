@@ -86,7 +86,6 @@ class Engine:
         )
         self._composer = Composer(config)
         self._ledger = Ledger()
-        self._unwatched_said = 0
 
     def process(self, batch: Batch) -> Output:
         decoded = self._decoder.decode(batch)
@@ -112,13 +111,8 @@ class Engine:
             passage.unusable(),
             passage.evicted,
             passage.retired,
-            self._newly_unwatched(),
+            self._plan.take_unwatched(),
         )
-
-    def _newly_unwatched(self) -> Sequence[Unwatched]:
-        found = list(self._plan.unwatched)[self._unwatched_said :]
-        self._unwatched_said += len(found)
-        return found
 
     def changes(self) -> dict[str, bytes | None]:
         """State that changed since the last call, by key; None = deleted. To be committed with the alerts."""

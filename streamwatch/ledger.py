@@ -13,26 +13,32 @@ from streamwatch.watcher import Watcher
 
 
 class Ledger:
-    """`streams` is read freely; it is changed through `open` and `close`."""
+    """`streams` and `versions` (the streams of each model and version) are read freely; they change through `open`
+    and `close`."""
 
     def __init__(self) -> None:
         self.streams: dict[StreamKey, Stream] = {}
-        self.versions: dict[StreamKey, Stream] = {}
+        self.versions: dict[tuple[str, str], dict[StreamKey, Stream]] = {}
         self._changed: set[StreamKey] = set()
         self._gone: set[StreamKey] = set()
-        self._due: list[tuple[float, tuple[Order, int, str, str], int, Stream]] = []
+        self._due: list[tuple[float, tuple[Order, int, str, str], int, StreamKey]] = []
         self._number = count()
 
     def open(self, stream: Stream) -> None:
-        self.streams[stream.key] = stream
-        if stream.key.version is not None and not stream.key.segment:
-            self.versions[stream.key] = stream
-        self._gone.discard(stream.key)
+        key = stream.key
+        self.streams[key] = stream
+        if key.version is not None:
+            self.versions.setdefault((key.model, key.version), {})[key] = stream
+        self._gone.discard(key)
 
     def close(self, key: StreamKey) -> Stream:
         """The stream goes: nothing of it is due any more, and its state is deleted with the next commit."""
         stream = self.streams.pop(key)
-        self.versions.pop(key, None)
+        if key.version is not None:
+            of_version = self.versions[key.model, key.version]
+            del of_version[key]
+            if not of_version:
+                del self.versions[key.model, key.version]
         self._changed.discard(key)
         self._gone.add(key)
         return stream
@@ -59,16 +65,13 @@ class Ledger:
         for due_s, about in watcher.due():
             if due_s != float("inf"):
                 order = (stream.order, watcher.position, watcher.label, about)
-                heapq.heappush(self._due, (due_s, order, next(self._number), stream))
+                heapq.heappush(self._due, (due_s, order, next(self._number), stream.key))
 
     def due(self, until_s: float) -> Iterator[tuple[float, Stream, Watcher, str]]:
         """What is due up to a stream time, by time, stream key and monitor: (when, stream, watcher, about what)."""
         while self._due and self._due[0][0] <= until_s:
-            due_s, (_, position, label, about), _, stream = heapq.heappop(self._due)
-            watcher = stream.watchers.get((position, label))
-            if (
-                watcher is not None
-                and self.streams.get(stream.key) is stream
-                and watcher.due_of(about) == due_s
-            ):
+            due_s, (_, position, label, about), _, key = heapq.heappop(self._due)
+            stream = self.streams.get(key)
+            watcher = None if stream is None else stream.watchers.get((position, label))
+            if stream is not None and watcher is not None and watcher.due_of(about) == due_s:
                 yield due_s, stream, watcher, about

@@ -7,6 +7,8 @@ evicted, a version retires) cuts the batch at that row, so the result does not d
 
 from __future__ import annotations
 
+import bisect
+import heapq
 from collections.abc import Mapping
 
 import numpy as np
@@ -17,7 +19,7 @@ from streamwatch.config import Config
 from streamwatch.detectors.base import Detection
 from streamwatch.events import Events, StreamKey
 from streamwatch.ledger import Ledger
-from streamwatch.plan import Plan, Readings
+from streamwatch.plan import Plan, Readings, cut_of
 from streamwatch.policy import (
     Decision,
     Drift,
@@ -29,8 +31,8 @@ from streamwatch.policy import (
     on_time_blind,
 )
 from streamwatch.records import Batch
-from streamwatch.rowgroups import Cut, Keyed, keyed
-from streamwatch.stream import Stream
+from streamwatch.rowgroups import UNVERSIONED, Cut, Keyed, keyed
+from streamwatch.stream import Order, Stream
 from streamwatch.trail import Track
 from streamwatch.watcher import BLIND, Found, Watcher, drift_about, drift_name
 
@@ -65,6 +67,9 @@ class Passage:
             np.maximum.accumulate(np.maximum(events.time_s, before)),
         )
         self._cuts: dict[Cut, Keyed] = {cut: keyed(events, cut) for cut in plan.cuts}
+        self._limit = max(config.max_stream_keys, len(self._cuts))
+        self._arrivals: list[tuple[int, str, str, StreamKey]] | None = None
+        self._silent: list[tuple[float, Order, StreamKey]] | None = None
         self._touched: dict[int, Watcher] = {}
         self.alerts: list[Alert] = []
         self.evicted: list[StreamKey] = []
@@ -76,15 +81,18 @@ class Passage:
 
     def run(self) -> None:
         start, stop = 0, len(self._events)
+        retire_at = self._next_retired(start)
         while start < stop:
-            row, gone, reason = self._next_gone(start, stop)
+            row = min(retire_at, self._next_evicted(start))
             if row > start:
                 self._range(start, row)
-            if gone:
-                self._pass_time(row)
-                for key in gone:
-                    self._end(key, reason, row)
-            start = row
+                start = row
+            elif row == retire_at:
+                retired = self._retired(start)
+                self._end(retired, "retired", start)
+                retire_at = self._next_retired(start if retired else start + 1)
+            else:
+                self._end(self._silent_longest(start), "evicted", start)
 
     def unusable(self) -> Mapping[str, int]:
         """Values that could not be used, by monitor; counted once."""
@@ -95,74 +103,97 @@ class Passage:
                 watcher.unusable = 0
         return counts
 
-    # ---- who must go
+    # ---- who must go: a row comes first that may make somebody go; all before it is read; then it is decided who
 
-    def _next_gone(self, start: int, stop: int) -> tuple[int, list[StreamKey], Reason]:
-        """The first row in [start, stop) before which streams must go, and which; (stop, [], _) if there is none.
-        A row with nothing to go before it: the range up to it must be read before more can be said."""
-        retire_at, retired = self._next_retired(start, stop)
-        evict_at, evicted = self._next_evicted(start, retire_at)
-        if evict_at < retire_at or evicted:
-            return evict_at, evicted, "evicted"
-        return retire_at, retired, "retired"
+    def _next_evicted(self, start: int) -> int:
+        """The first row from `start` on that brings more stream keys than there is room for; the end if none does."""
+        stop = len(self._events)
+        if self._arrivals is None:
+            if len(self._ledger.streams) + sum(len(cut.keys) for cut in self._cuts.values()) <= self._limit:
+                return stop
+            self._arrivals = sorted(
+                (row, key.model, str(key), key)
+                for cut in self._cuts.values()
+                for key, row in cut.first_rows(start)
+                if key not in self._ledger.streams and self._plan.entries(key)
+            )
+        at = bisect.bisect_left(self._arrivals, start, key=lambda arrival: arrival[0])
+        room = self._limit - len(self._ledger.streams)
+        if room < 0:
+            return start
+        return self._arrivals[at + room][0] if at + room < len(self._arrivals) else stop
 
-    def _next_evicted(self, start: int, stop: int) -> tuple[int, list[StreamKey]]:
-        """Who is silent longest is known only once all rows before are read, so a row after `start` comes alone."""
+    def _silent_longest(self, row: int) -> list[StreamKey]:
+        """Who goes so that there is room for what this row brings: the streams that are silent longest."""
         streams = self._ledger.streams
-        limit = max(self._config.max_stream_keys, len(self._cuts))
-        arriving: dict[StreamKey, int] = {}
-        for cut in self._cuts.values():
-            codes, first = np.unique(cut.codes[start:stop], return_index=True)
-            for code, at in zip(codes.tolist(), first.tolist(), strict=True):
-                if code >= 0 and cut.keys[code] not in streams:
-                    arriving[cut.keys[code]] = start + at
-        room = limit - len(streams)
-        if len(arriving) <= room:
-            return stop, []
-        row = sorted(arriving.values())[room] if room >= 0 else start
-        if row > start:
-            return row, []
-        here = {cut.keys[code] for cut in self._cuts.values() if (code := int(cut.codes[row])) >= 0}
-        surplus = len(streams) + len(here - streams.keys()) - limit
-        silent = sorted(
-            (stream for key, stream in streams.items() if key not in here),
-            key=lambda stream: (stream.trail.last_s, stream.order),
-        )
-        return row, [stream.key for stream in silent[:surplus]]
-
-    def _next_retired(self, start: int, stop: int) -> tuple[int, list[StreamKey]]:
-        keys = self._cuts.get(Cut("version", ()))
-        if keys is None:
-            return stop, []
-        stream_s, after_s = self._track.stream_s, self._config.versions.retire_after
-        last_s: dict[StreamKey, float] = {
-            key: stream.trail.last_s
-            for key, stream in self._ledger.versions.items()
-            if stream.trail.last_s + after_s <= stream_s[stop - 1]
+        if self._silent is None:
+            self._silent = [(stream.trail.last_s, stream.order, key) for key, stream in streams.items()]
+            heapq.heapify(self._silent)
+        here = {
+            cut.keys[code]
+            for cut in self._cuts.values()
+            if (code := int(cut.codes[row])) >= 0 and self._plan.entries(cut.keys[code])
         }
-        if stream_s[start] + after_s <= stream_s[stop - 1]:
-            for key in keys.keys:
-                if key not in self._ledger.versions:
-                    last_s[key] = np.inf
-        first, gone = stop, set[tuple[str, str | None]]()
-        for key, time_s in last_s.items():
-            row = self._silent_row(keys, key, time_s, start, stop)
-            if row < first:
-                first, gone = row, set()
-            if row == first and row < stop:
-                gone.add((key.model, key.version))
-        streams = sorted(self._ledger.streams.values(), key=lambda stream: stream.order) if gone else []
-        return first, [stream.key for stream in streams if stream.key[:2] in gone]
+        surplus = len(streams) + len(here - streams.keys()) - self._limit
+        gone: list[StreamKey] = []
+        kept: list[tuple[float, Order, StreamKey]] = []
+        while len(gone) < surplus and self._silent:
+            last_s, order, key = heapq.heappop(self._silent)
+            stream = streams.get(key)
+            if stream is None:
+                continue
+            if stream.trail.last_s != last_s:
+                heapq.heappush(self._silent, (stream.trail.last_s, order, key))
+            elif key in here:
+                kept.append((last_s, order, key))
+            else:
+                gone.append(key)
+        for entry in kept:
+            heapq.heappush(self._silent, entry)
+        return gone
 
-    def _silent_row(self, keys: Keyed, key: StreamKey, last_s: float, start: int, stop: int) -> int:
-        """The first row in [start, stop) that is an event of another version of the model, at least `retire_after`
-        after the last event of this one (the last before `start` was at `last_s`); `stop` if there is none."""
-        model = [code for code, other in enumerate(keys.keys) if other.model == key.model]
-        mine = [code for code in model if keys.keys[code] == key]
+    def _next_retired(self, start: int) -> int:
+        """The first row from `start` on that is an event of another version of a model, at least `retire_after`
+        after the last event of one version; the end if there is none."""
+        stop, stream_s = len(self._events), self._track.stream_s
+        keys = self._cuts.get(Cut("version", ()))
+        if keys is None or start >= stop:
+            return stop
+        after_s = self._config.versions.retire_after
+        codes_of: dict[str, dict[str | None, int]] = {}
+        for code, key in enumerate(keys.keys):
+            codes_of.setdefault(key.model, {})[key.version] = code
+        last_s: dict[tuple[str, str | None], float] = {}
+        for (model, version), streams in self._ledger.versions.items():
+            others = codes_of.get(model)
+            if others is not None and (len(others) > 1 or version not in others):
+                time_s = max(stream.trail.last_s for stream in streams.values())
+                if time_s + after_s <= stream_s[-1]:
+                    last_s[model, version] = time_s
+        if stream_s[start] + after_s <= stream_s[-1]:
+            for key in keys.keys:
+                new = key[:2] not in self._ledger.versions and self._plan.entries(key)
+                if new and len(codes_of[key.model]) > 1:
+                    last_s[key[:2]] = np.inf  # begins in this batch
+        for of_version, time_s in last_s.items():
+            stop = self._silent_row(keys, codes_of[of_version[0]], of_version[1], time_s, start, stop)
+        return stop
+
+    def _silent_row(
+        self,
+        keys: Keyed,
+        of_model: Mapping[str | None, int],
+        version: str | None,
+        last_s: float,
+        start: int,
+        stop: int,
+    ) -> int:
+        """The first row in [start, stop) at which this version is to retire; `stop` if there is none. Its last event
+        before `start` was at `last_s`."""
         codes, stream_s = keys.codes[start:stop], self._track.stream_s
-        of_mine = np.isin(codes, mine)
+        of_mine = codes == of_model.get(version, -2)
         mine_at = start + np.flatnonzero(of_mine)
-        others_at = start + np.flatnonzero(np.isin(codes, model) & ~of_mine)
+        others_at = start + np.flatnonzero(np.isin(codes, list(of_model.values())) & ~of_mine)
         seen_s = np.concatenate(([last_s], stream_s[mine_at]))
         since = np.concatenate(([start], mine_at + 1))
         until = np.concatenate((mine_at, [stop]))
@@ -171,16 +202,36 @@ class Passage:
         silent = np.flatnonzero(rows < until)
         return int(rows[silent[0]]) if len(silent) else stop
 
-    def _end(self, key: StreamKey, reason: Reason, row: int) -> None:
-        """The stream goes, before this row; what is open on it ends."""
-        stream = self._ledger.close(key)
+    def _retired(self, row: int) -> list[StreamKey]:
+        """The streams of all versions that the event at this row retires."""
+        model, version = self._events.model[row], self._events.version[row] or UNVERSIONED
+        before_s = float(self._track.stream_s[row])
+        gone = [
+            stream
+            for (of_model, other), streams in self._ledger.versions.items()
+            if of_model == model
+            and other != version
+            and max(stream.trail.last_s for stream in streams.values()) + self._config.versions.retire_after
+            <= before_s
+            for stream in streams.values()
+        ]
+        return [stream.key for stream in sorted(gone, key=lambda stream: stream.order)]
+
+    def _end(self, keys: list[StreamKey], reason: Reason, row: int) -> None:
+        """The streams go, before this row; what is open on them ends."""
+        self._pass_time(row)
         decision = Decision("ended", reason, float(self._track.stream_s[row]))
-        for _, watcher in sorted(stream.watchers.items()):
-            for about, said in sorted(watcher.said.items()):
-                self.alerts.append(
-                    self._composer.ended(key, stream.trail, watcher.digest, about, said, decision)
-                )
-        (self.evicted if reason == "evicted" else self.retired).append(key)
+        for key in keys:
+            stream = self._ledger.close(key)
+            again = self._cuts[cut_of(key)].next_row(key, row) if self._arrivals is not None else None
+            if self._arrivals is not None and again is not None:
+                bisect.insort(self._arrivals, (again, key.model, str(key), key))
+            for _, watcher in sorted(stream.watchers.items()):
+                for about, said in sorted(watcher.said.items()):
+                    self.alerts.append(
+                        self._composer.ended(key, stream.trail, watcher.digest, about, said, decision)
+                    )
+        (self.evicted if reason == "evicted" else self.retired).extend(keys)
 
     # ---- who reads what
 
@@ -192,8 +243,12 @@ class Passage:
             for key, rows in keys.groups(start, stop):
                 stream = self._ledger.streams.get(key)
                 if stream is None:
+                    if not self._plan.entries(key):
+                        continue
                     stream = self._plan.stream(key)
                     self._ledger.open(stream)
+                    if self._silent is not None:
+                        heapq.heappush(self._silent, (stream.trail.last_s, stream.order, key))
                 self._ledger.changed(key)
                 active.append(stream)
                 stream.trail.start(rows)

@@ -13,13 +13,14 @@ from streamwatch.config import Config, Monitor, plain
 from streamwatch.errors import StateDamaged
 from streamwatch.events import Events, Needs, StreamKey
 from streamwatch.rowgroups import Cut, Rows
-from streamwatch.series import Bools, Reading
+from streamwatch.series import Bools, Reading, floats
 from streamwatch.signals import ModelSpec, Signal
 from streamwatch.stream import Stream
 from streamwatch.trail import Trail
 from streamwatch.watcher import Watcher, said_before
 
 MAX_ENTRIES = 100_000
+FEW_NAMES = 64
 MAX_FEATURES = 1000  # watchers of one `of: all` monitor on one stream key
 
 
@@ -51,8 +52,6 @@ class Unwatched(NamedTuple):
 
 
 class Plan:
-    """`unwatched` fills as models appear."""
-
     def __init__(self, config: Config) -> None:
         self.config = config
         self.needs = _needs(config)
@@ -61,7 +60,8 @@ class Plan:
         self._digests: dict[tuple[int, str], str] = {}
         self._entries: dict[tuple[Cut, str], tuple[Entry, ...]] = {}
         self._specs: list[ModelSpec] = []
-        self.unwatched: dict[Unwatched, None] = {}
+        self._unwatched: list[Unwatched] = []
+        self._told: set[tuple[str, str]] = set()
 
     def entries(self, key: StreamKey) -> tuple[Entry, ...]:
         """The monitors that watch this stream key, in the order of the config."""
@@ -78,8 +78,10 @@ class Plan:
                 and (monitor.models is None or key.model in monitor.models)
                 and self._suits(monitor, key.model, spec)
             )
-            if len(self._entries) >= MAX_ENTRIES:
+            if len(self._entries) >= MAX_ENTRIES:  # models without end: what was told may be told again
                 self._entries.clear()
+                self._digests.clear()
+                self._told.clear()
             self._entries[at] = found
         return found
 
@@ -92,8 +94,18 @@ class Plan:
             if kind in monitor.detector.accepts:
                 return True
             why = f"{monitor.detector.label} does not read {kind} values, which {monitor.signal} gives"
-        self.unwatched.setdefault(Unwatched(monitor.name, model, why))
+        self._tell(Unwatched(monitor.name, model, why))
         return False
+
+    def _tell(self, unwatched: Unwatched) -> None:
+        if unwatched[:2] not in self._told:
+            self._told.add(unwatched[:2])
+            self._unwatched.append(unwatched)
+
+    def take_unwatched(self) -> list[Unwatched]:
+        """What has come up since the last call."""
+        found, self._unwatched = self._unwatched, []
+        return found
 
     def stream(self, key: StreamKey) -> Stream:
         """A fresh stream. Watchers of `of: all` monitors come when their feature has its first value."""
@@ -130,23 +142,42 @@ class Plan:
         known = {label: watcher for (at, label), watcher in stream.watchers.items() if at == entry.position}
         for label, watcher in known.items():
             yield watcher, readings.of(entry, watcher.signal, label), rows
-        arriving: list[tuple[int, str, Signal, Reading]] = []
-        for name in readings.feature_names() - set(entry.monitor.except_):
-            if not name or not writable(name):
-                continue
-            signal = entry.monitor.signal.named(name)
-            label = str(signal)
-            if label not in known:
-                reading = readings.of(entry, signal, label)
-                values = reading.values[rows]
-                there = np.flatnonzero(values == 0 if signal.kind == "missing" else ~np.isnan(values))
-                if len(there):
-                    arriving.append((int(there[0]), name, signal, reading))
-        arriving.sort(key=lambda new: new[:2])
-        for first, _, signal, reading in arriving[: MAX_FEATURES - len(known)]:
+        room = MAX_FEATURES - len(known)
+        arriving = self._arriving(entry, known, rows, readings, room + 1)
+        if len(arriving) > room:
+            why = f"at most {MAX_FEATURES} features are watched: {arriving[room][1]!r} and later ones are not"
+            self._tell(Unwatched(entry.monitor.name, stream.key.model, why))
+        for first, _, signal in arriving[:room]:
             watcher = self.watcher(entry, signal, stream.key.model)
             stream.add(watcher)
-            yield watcher, reading, rows[first:]
+            yield watcher, readings.of(entry, signal, watcher.label), rows[first:]
+
+    def _arriving(
+        self, entry: Entry, known: Mapping[str, Watcher], rows: Rows, readings: Readings, limit: int
+    ) -> list[tuple[int, str, Signal]]:
+        """Features that nobody watches yet and that have a value: (index in `rows` of their first value, name,
+        signal), by row and name; not many more than `limit`."""
+        monitor = entry.monitor
+        left_out = {watcher.signal.name for watcher in known.values()} | set(monitor.except_)
+        names = [name for name in readings.feature_names() - left_out if name and writable(name)]
+        found: list[tuple[int, str]] = []
+        if len(names) <= FEW_NAMES:
+            for name in names:
+                signal = monitor.signal.named(name)
+                values = readings.of(entry, signal, str(signal)).values[rows]
+                there = np.flatnonzero(values == 0 if signal.kind == "missing" else ~np.isnan(values))
+                if len(there):
+                    found.append((int(there[0]), name))
+        else:  # a reading of every name would take for ever: value by value, until there are enough
+            unseen = set(names)
+            for index, row in enumerate(rows.tolist()):
+                here = [name for name in readings.features(row) if name in unseen]
+                has = [name for name in here if _has_value(monitor.signal, readings.features(row)[name])]
+                found.extend((index, name) for name in has)
+                unseen.difference_update(has)
+                if len(found) >= limit or not unseen:
+                    break
+        return [(index, name, monitor.signal.named(name)) for index, name in sorted(found)]
 
     def digest(self, position: int, model: str) -> str:
         """Of what gives a monitor's numbers their meaning on one model; not of severity, owner, texts or times."""
@@ -160,7 +191,6 @@ class Plan:
             found = self._digests[position, model] = stable_id(
                 str(monitor.signal),
                 monitor.of,
-                sorted(monitor.except_),
                 monitor.detector.label,
                 monitor.detector.state_version,
                 plain(monitor.detector),
@@ -193,10 +223,17 @@ class Plan:
             except (KeyError, TypeError) as error:
                 raise StateDamaged(f"state {where}: not a watcher: {error!r}") from error
             entry = by_name.get(name)
-            if entry is None or self.digest(entry.position, key.model) != digest:
+            try:
+                signal = Signal.model_validate(text)
+            except ValueError as error:
+                raise StateDamaged(f"state {where}: not a signal: {text!r}") from error
+            if (
+                entry is None
+                or self.digest(entry.position, key.model) != digest
+                or signal.name in entry.monitor.except_
+            ):
                 removed.append(Removed(name, digest, said_before(dump)))
                 continue
-            signal = Signal.model_validate(text)
             kind = signal.value_kind(entry.spec)
             stream.add(Watcher.load(dump, entry.monitor, entry.position, signal, kind))
             kept.append(name)
@@ -226,12 +263,24 @@ class Readings:
             rows = self._where[entry.position] = entry.monitor.where.rows(self._events)
         return rows
 
+    def features(self, row: int) -> Mapping[str, Any]:
+        found = (self._events.all_features or ())[row]
+        return found if isinstance(found, Mapping) else {}
+
     def feature_names(self) -> frozenset[str]:
         """Names of all features that occur in the batch."""
         if self._names is None:
             rows = self._events.all_features or ()
             self._names = frozenset().union(*(row for row in rows if isinstance(row, Mapping)))
         return self._names
+
+
+def _has_value(signal: Signal, value: Any) -> bool:
+    """Whether a feature's first value makes a watcher, as the signal's reading of its column would say."""
+    values, unusable = floats([value])
+    if signal.kind == "missing":
+        return value is not None and not (isinstance(value, float) and value != value)
+    return bool(values[0] == values[0] and not unusable[0])
 
 
 def cut_of(key: StreamKey) -> Cut:

@@ -213,7 +213,9 @@ def on_time_blind(
 def _reminder_s(policy: Policy, said_s: float, now_s: float) -> float | None:
     if policy.repeat_every == 0 or now_s < said_s + policy.repeat_every:
         return None
-    return said_s + int((now_s - said_s) // policy.repeat_every) * policy.repeat_every
+    # At least one period: the quotient may round down to 0 although one has passed, and would be due for ever.
+    periods = max(1, int((now_s - said_s) // policy.repeat_every))
+    return said_s + periods * policy.repeat_every
 
 
 def is_open(state: State) -> bool:

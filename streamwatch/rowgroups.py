@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -29,12 +30,29 @@ class Cut(NamedTuple):
 UNVERSIONED = ""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Keyed:
     """n rows under one cut: `codes` (n,) int64 index into `keys`, -1 where the row has no stream key."""
 
     keys: Sequence[StreamKey]
     codes: npt.NDArray[np.int64]
+
+    def first_rows(self, start: int) -> Iterator[tuple[StreamKey, int]]:
+        """Each stream key that occurs from `start` on, with its first row there."""
+        codes, rows = np.unique(self.codes[start:], return_index=True)
+        for code, row in zip(codes.tolist(), rows.tolist(), strict=True):
+            if code >= 0:
+                yield self.keys[code], start + row
+
+    def next_row(self, key: StreamKey, start: int) -> int | None:
+        """The first row from `start` on that has this stream key."""
+        rows = self._rows.get(key)
+        at = 0 if rows is None else int(np.searchsorted(rows, start))
+        return None if rows is None or at == len(rows) else int(rows[at])
+
+    @cached_property
+    def _rows(self) -> dict[StreamKey, Rows]:
+        return dict(self.groups(0, len(self.codes)))
 
     def groups(self, start: int, stop: int) -> Iterator[tuple[StreamKey, Rows]]:
         """Each stream key with its rows in [start, stop), ascending; keys in order of their first row."""

@@ -32,6 +32,16 @@ def everything(**more: Any) -> Config:
     )
 
 
+def tight(**more: Any) -> Config:
+    """Few stream keys, versions that retire within seconds with their slices, models that nobody watches, reminders
+    at fractions of a second."""
+    return config(
+        monitor("error", "error", by=[["country"]], per="version", models=["fraud"], repeat_every="100ms"),
+        monitor("score", "score", settle_after="1.1s", repeat_every="700ms"),
+        **{"max_stream_keys": 5, "versions": {"retire_after": "12s"}, **more},
+    )
+
+
 class Store:
     """What a transport would keep: state by key and the mark."""
 
@@ -81,6 +91,69 @@ def test_the_stream_of_these_tests_shows_every_state_and_reason(whole):
     said |= {b"unusable values", b"no values", b"usable again"}
     text = b"\n".join(whole[0])
     assert {reason for reason in said if b'"reason":"' + reason + b'"' in text} == said
+
+
+@pytest.mark.parametrize("limit", [3, 5, 40])
+def test_little_room_and_short_lives_do_not_depend_on_batches_nor_restarts(limit):
+    events = life(1200)
+    expected = run(tight(max_stream_keys=limit), [batch(events, partitions=3)])
+    retired, evicted = gone(tight(max_stream_keys=limit), [batch(events)])
+    assert retired or limit == 3
+    assert evicted or limit == 40
+    for size, restart in ((1, True), (2, False), (5, True), (64, False), (333, True)):
+        again = run(
+            tight(max_stream_keys=limit), batches(events, itertools.repeat(size), partitions=3), restart
+        )
+        assert again == expected
+        cut = batches(events, itertools.repeat(size))
+        assert gone(tight(max_stream_keys=limit), cut) == (retired, evicted)
+
+
+def gone(config: Config, parts: Any) -> tuple[list[Any], list[Any]]:
+    """The stream keys that were retired and evicted, in order."""
+    engine = Engine(config)
+    outputs = [engine.process(part) for part in parts]
+    return [key for o in outputs for key in o.retired], [key for o in outputs for key in o.evicted]
+
+
+def test_slices_that_begin_in_the_range_that_retires_their_version_end_with_it():
+    rows = [(0, "1", "DE"), (1, "1", "AT"), (2, "1", "AT"), (30, "2", "DE"), (31, "1", "DE"), (60, "2", "AT")]
+    events = [
+        event(START_S + at, model_version=version, prediction=1, label=1, features={"country": country})
+        for at, version, country in rows
+    ]
+    retired = []
+    for sizes in ([6], [1] * 6, [2, 4], [3, 3], [5, 1]):
+        engine = Engine(tight(max_stream_keys=50))
+        retired.append([key for part in batches(events, sizes) for key in engine.process(part).retired])
+    assert all(one == retired[0] for one in retired)
+    assert [str(key) for key in retired[0][:3]] == [
+        "fraud version 1", "fraud version 1 (country=AT)", "fraud version 1 (country=DE)",
+    ]  # fmt: skip
+
+
+def test_models_that_nobody_watches_take_no_room():
+    only = config(monitor("a", "error", models=["fraud"]), max_stream_keys=1)
+    engine = Engine(only)
+    output = engine.process(
+        batch([event(START_S + i, model=model) for i, model in enumerate(["fraud", "b", "c"])])
+    )
+    assert (engine.stream_keys, output.evicted) == (1, [])
+
+
+def test_more_features_than_can_be_watched_are_said_and_cost_little():
+    engine = Engine(config(monitor("inputs", "feature", of="all")))
+    flood = [event(START_S + i, features={"good": 1}) for i in range(50)]
+    flood.append(event(START_S + 50, features={f"junk{i}": i for i in range(3000)}))
+    output = engine.process(batch(flood))
+    ((name, model, why),) = output.unwatched
+    assert (name, model) == ("inputs", "fraud")
+    assert "at most 1000 features" in why
+    assert len(engine.gauges()) == 1000
+    one_by_one = Engine(config(monitor("inputs", "feature", of="all")))
+    for part in batches(flood, itertools.repeat(1)):
+        one_by_one.process(part)
+    assert one_by_one.changes() == engine.changes()
 
 
 @pytest.mark.parametrize("size", [1, 7, 64, 1000])

@@ -142,3 +142,16 @@ def test_ignore_below_wants_an_amount_or_a_percentage(value):
 def test_a_policy_refuses_what_makes_no_sense(field):
     with pytest.raises(ValidationError):
         Policy(**field)
+
+
+@pytest.mark.parametrize("repeat_every", ["100ms", "700ms", "1.1s", "2.3s", "10m"])
+def test_a_reminder_that_is_due_moves_on(repeat_every):
+    """Rule 9: the quotient of two floats may round to 0 although a whole period has passed."""
+    policy = Policy(repeat_every=repeat_every, settle_after="10d")
+    drift = OPEN
+    for _ in range(100):
+        due_s = drift_due_s(policy, drift)
+        decision, drift = on_time(policy, drift, due_s)
+        assert decision is not None
+        assert drift is not None
+        assert drift_due_s(policy, drift) > due_s
