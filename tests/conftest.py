@@ -84,7 +84,7 @@ def broker(request: pytest.FixtureRequest) -> SharedBroker:
 @pytest.fixture
 def own_broker() -> Iterator[Broker]:
     """A broker of this test alone: it may be killed, stopped, restarted."""
-    with Broker() as started:
+    with Broker(apart=True) as started:
         yield started
 
 
