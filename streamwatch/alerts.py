@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from streamwatch.events import StreamKey
 from streamwatch.records import Header, Message
@@ -21,6 +23,7 @@ State = Literal["firing", "settled", "recovered", "ended", "blind", "seeing"]
 Severity = Literal["info", "warning", "critical"]
 
 SCHEMA_VERSION = 1
+LARGEST = 64 * 1024
 CONTENT_TYPE = b"application/cloudevents+json; charset=UTF-8"
 
 
@@ -140,6 +143,25 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
         """As written to the alert topic: key = the model, structured content mode."""
         headers: tuple[Header, ...] = (("content-type", CONTENT_TYPE),)
         return Message(self.subject.encode(), msgspec.json.encode(self), headers)
+
+
+def fitted(alert: Alert, limit: int = LARGEST) -> Alert:
+    """The alert itself if it is not larger than `limit` bytes as JSON; else without, in this order, its sample ids,
+    its versions, and evidence from the end (counted in `evidence_cut`), until it fits. Ids and versions are the
+    senders': what they write must not make an alert that no broker takes."""
+    cuts: list[Callable[[AlertData], AlertData]] = [
+        lambda data: replace(data, evidence=tuple(replace(e, sample_ids=()) for e in data.evidence)),
+        lambda data: replace(data, versions_seen=()),
+    ]
+    while len(msgspec.json.encode(alert)) > limit and (cuts or alert.data.evidence):
+        cut = cuts.pop(0) if cuts else _less_evidence
+        alert = replace(alert, data=cut(alert.data))
+    return alert
+
+
+def _less_evidence(data: AlertData) -> AlertData:
+    kept = data.evidence[: len(data.evidence) // 2]
+    return replace(data, evidence=kept, evidence_cut=data.evidence_cut + len(data.evidence) - len(kept))
 
 
 def rfc3339(time_s: float) -> str:

@@ -19,6 +19,7 @@ from streamwatch.alerts import (
     State,
     Unseen,
     dedup_key,
+    fitted,
     rfc3339,
     stable_id,
 )
@@ -100,7 +101,7 @@ class Composer:
             tags=policy.tags,
             summary=f"{monitor.name} of {key} {_happened(state, reason, change, unseen)}",
         )
-        return Alert(
+        alert = Alert(
             id=alert_id,
             source=self.source,
             type=f"streamwatch.alert.{state}",
@@ -111,6 +112,7 @@ class Composer:
             open=is_open(state),
             data=data,
         )
+        return fitted(alert)
 
     def ended(
         self, key: StreamKey, trail: Trail, digest: str, about: str, said: Alert, decision: Decision

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from streamwatch.alerts import Alert
+from streamwatch.alerts import LARGEST, Alert
 from streamwatch.config import Config
 from streamwatch.engine import Engine
 from streamwatch.errors import StateDamaged, StateError, StateForeign
@@ -374,3 +374,21 @@ def test_damaged_state_is_refused_before_any_of_it_is_used():
             Engine.restore(everything(), 0, {**store.state, name: bytes(damaged)}, store.mark)
     with pytest.raises(StateDamaged):
         Engine.restore(everything(), 0, {name: whole[:-5]}, store.mark)
+
+
+def test_what_senders_write_makes_no_alert_that_is_too_large():
+    """Ids and versions of control characters take six bytes each in JSON."""
+    draw = random.Random(7)
+    events = [
+        {
+            **event(START_S + i, prediction=int(draw.random() < (0.05 if i < 1000 else 0.4)), label=0),
+            "event_id": f"{i}" + "\x01" * 1000,
+            "model_version": f"{i % 25}" + "\x01" * 1000,
+        }
+        for i in range(1200)
+    ]
+    alerts = Engine(config(monitor("a", "error"))).process(batch(events)).alerts
+    assert alerts
+    for alert in alerts:
+        assert len(alert.message().value or b"") <= LARGEST
+        assert [evidence.sample_ids for evidence in alert.data.evidence] == [()]
