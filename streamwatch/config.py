@@ -88,7 +88,9 @@ class Config(Frozen):
     ahead: Seconds = Field(300.0, description="an event may be this much later than its record")
     versions: Versions = Field(default_factory=Versions)
     max_stream_keys: int = Field(10_000, ge=1, description="the one silent longest goes first, announced")
-    watchdog: Seconds = Field(60.0, ge=30.0, description="no progress of the loop for so long ends the process")
+    watchdog: Seconds = Field(
+        60.0, ge=30.0, description="no progress of the loop for so long ends the process"
+    )
     http: Http | None = Field(default_factory=Http, description="health, readiness, metrics; null = off")
 
     @cached_property

@@ -6,7 +6,7 @@ Times are stream time in seconds.
 
 Rules for a detection, the first that fits decides:
 
-    1  the direction is not watched                                        nothing, "unwatched"
+    1  the direction is not watched                                        nothing, "other direction"
     2  the change is smaller than `ignore_below`                           nothing, "small"
     3  nothing stands                                                      firing, "first"
     4  at most half of the change last said is left                        firing, "improved"
@@ -42,7 +42,7 @@ Reason = Literal[
     "first", "improved", "turned", "worse", "reminder", "quiet",
     "unusable values", "no values", "usable again",
     "retired", "evicted", "removed",
-    "unwatched", "small", "known",
+    "other direction", "small", "known",
 ]  # fmt: skip
 
 IMPROVED = 0.5
@@ -145,7 +145,7 @@ def on_detection(
     """Rules 1 to 7."""
     change = found.after.mean - found.before.mean
     if policy.direction not in ("both", found.direction):
-        return Decision(None, "unwatched", now_s), drift
+        return Decision(None, "other direction", now_s), drift
     if abs(change) < policy.ignored_below(found.before.mean):
         return Decision(None, "small", now_s), drift
     if drift is None:

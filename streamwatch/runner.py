@@ -168,7 +168,7 @@ class _Loop:
         # Dropped by us, after a failed commit: their records are void until the next Opened.
         self.dropped: set[int] = set()
         self.counts: Counter[str] = Counter()
-        self.row = 0  # failures in a row
+        self.failures_in_row = 0
         self.failed_at = float("-inf")
         self.retry_in_s = 0.0
 
@@ -242,7 +242,7 @@ class _Loop:
             return
         task.committed_at = self.clock()
         task.begin()
-        self.row = 0
+        self.failures_in_row = 0
         self.counts.update(
             commits=1,
             records=work.records,
@@ -264,9 +264,9 @@ class _Loop:
 
     def fail(self, error: PlatformError, task: int | None) -> None:
         now = self.clock()
-        self.row = 1 if now - self.failed_at > FORGIVEN_S else self.row + 1
+        self.failures_in_row = 1 if now - self.failed_at > FORGIVEN_S else self.failures_in_row + 1
         self.failed_at = now
-        self.retry_in_s = backoff_s(self.row)
+        self.retry_in_s = backoff_s(self.failures_in_row)
         self.counts["failures"] += 1
         self.observe.failed(error, task, self.retry_in_s)
 

@@ -1,6 +1,6 @@
 """A watcher: one monitor on one signal of one stream key, with its detector, its eyes and what stands.
 
-It reads values and says what it found, by row; `engine` brings what all watchers found into the order of events and
+It reads values and says what it found, by row; `passage` brings what all watchers found into the order of events and
 asks the policy.
 """
 

@@ -470,7 +470,9 @@ def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path, name: str) -> Non
         values(tmp_path / name)
 
 
-@pytest.mark.parametrize("content", [b"no gzip at all", gzip.compress(recorded(0, 0), mtime=0)[:-12]], ids=["foreign", "cut off"])
+@pytest.mark.parametrize(
+    "content", [b"no gzip at all", gzip.compress(recorded(0, 0), mtime=0)[:-12]], ids=["foreign", "cut off"]
+)
 def test_a_damaged_gz_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "r.jsonl.gz"
     path.write_bytes(content)

@@ -32,8 +32,8 @@ OPEN = Drift(Level(0.10, 500), Level(0.30, 40), since_s=0.0, said_s=0.0, detecte
 
 DETECTIONS = [
     # rule, policy, what stands, detection, state, reason
-    ("1", Policy(direction="down"), None, change(0.1, 0.3), None, "unwatched"),
-    ("1 while open", Policy(direction="up"), OPEN, change(0.3, 0.1), None, "unwatched"),
+    ("1", Policy(direction="down"), None, change(0.1, 0.3), None, "other direction"),
+    ("1 while open", Policy(direction="up"), OPEN, change(0.3, 0.1), None, "other direction"),
     ("2", Policy(ignore_below=0.25), None, change(0.1, 0.3), None, "small"),
     ("2 as a share", Policy(ignore_below="210%"), None, change(0.1, 0.3), None, "small"),
     ("2 at the limit", Policy(ignore_below=0.25), None, change(0.25, 0.5), "firing", "first"),

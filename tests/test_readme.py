@@ -134,4 +134,4 @@ def test_the_words_of_states_and_reasons_are_those_of_the_code() -> None:
     told = dict(re.findall(r"^\| `(\w+)` \| .* \| (.*) \|$", README, re.MULTILINE))
     reasons = {reason for text in told.values() for reason in re.findall(r"`([^`]+)`", text)}
     assert set(told) == set(get_args(State)) - {"recovered"}  # needs a reference, which is to come
-    assert reasons == set(get_args(Reason)) - {"unwatched", "small", "known"}  # these write nothing
+    assert reasons == set(get_args(Reason)) - {"other direction", "small", "known"}  # these write nothing

@@ -89,7 +89,9 @@ class TaskProducer:
         def call() -> None:
             producer = self._make()
             with self._lock:
-                if self._discarded:  # given up while it connected: it must not fence the one that came after it
+                if (
+                    self._discarded
+                ):  # given up while it connected: it must not fence the one that came after it
                     _end(producer)
                     return
                 self._producer = producer
