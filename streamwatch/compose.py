@@ -99,7 +99,7 @@ class Composer:
             owner=policy.owner,
             runbook=policy.runbook,
             tags=policy.tags,
-            summary=f"{monitor.name} of {key} {_happened(state, reason, change, unseen)}",
+            summary=f"{_named(watcher)} of {key} {_happened(state, reason, change, unseen)}",
         )
         alert = Alert(
             id=alert_id,
@@ -131,7 +131,7 @@ class Composer:
                 data,
                 reason=decision.reason,
                 made_by=self.made_by,
-                summary=f"{monitor} of {key} ended: {_ENDED[decision.reason]}",
+                summary=f"{monitor} ({signal}) of {key} ended: {_ENDED[decision.reason]}",
             ),
         )
 
@@ -167,6 +167,12 @@ _ENDED = {
     "evicted": "too many stream keys, and this one was silent longest",
     "removed": "the monitor was changed or removed from the config",
 }
+
+
+def _named(watcher: Watcher) -> str:
+    """With `of: all` the monitor's name does not say which feature it is about."""
+    name = watcher.monitor.name
+    return name if watcher.monitor.of is None else f"{name} ({watcher.signal.name})"
 
 
 def _signal(watcher: Watcher, name: str) -> dict[str, Any]:

@@ -25,7 +25,13 @@ class StreamKey(NamedTuple):
     segment: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
-        version = "" if self.version is None else f" version {self.version}"
+        version = (
+            ""
+            if self.version is None
+            else f" version {self.version}"
+            if self.version
+            else " without a version"
+        )
         segment = ", ".join(f"{name}={value}" for name, value in self.segment)
         return f"{self.model}{version}" + (f" ({segment})" if segment else "")
 

@@ -19,7 +19,7 @@ from streamwatch import logs
 from streamwatch.commands.ending import Ending, end_now, tell
 logs.configure("s", "json")
 hung = threading.Event()
-ending = Ending(lambda: tell("info", "told"), deadline_s=DEADLINE)
+ending = Ending(lambda: tell("info", "told"), deadline_s=DEADLINE, echo_s=ECHO)
 ending.listen()
 tell("info", "listening")
 """
@@ -31,8 +31,8 @@ HANGS_IN_A_LOG_LINE = (
 
 
 @contextmanager
-def running(script: str, deadline_s: float) -> Iterator[subprocess.Popen[str]]:
-    script = script.replace("DEADLINE", str(deadline_s))
+def running(script: str, deadline_s: float, echo_s: float = 0.0) -> Iterator[subprocess.Popen[str]]:
+    script = script.replace("DEADLINE", str(deadline_s)).replace("ECHO", str(echo_s))
     with subprocess.Popen(
         [sys.executable, "-c", script], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     ) as process:
@@ -79,6 +79,18 @@ def test_a_second_signal_ends_it_at_once() -> None:
         code, lines = end(process)
     assert code == 3
     assert "second signal" in lines[-1]["detail"]
+
+
+def test_the_echo_of_a_signal_is_not_a_second_wish() -> None:
+    """`timeout` signals its child, and then the group that the child is in."""
+    with running(HANGS, deadline_s=1.0, echo_s=600.0) as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr
+        process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        code, lines = end(process)
+    assert code == 3
+    assert "did not return in 1 s" in lines[-1]["detail"]
 
 
 def test_even_a_hang_inside_a_log_line_does_not_hold_up_the_end() -> None:

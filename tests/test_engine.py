@@ -216,6 +216,12 @@ def test_a_rising_error_is_one_alert_with_direction_size_and_onset():
     assert data.summary.startswith("error-rate of fraud rose from 0.0")
 
 
+def test_the_summary_says_which_feature_where_the_monitor_watches_all():
+    events = [dict(entry, features={"amount": entry["prediction"]}) for entry in rising()]
+    (alert,) = Engine(config(monitor("inputs", "feature", of="all"))).process(batch(events)).alerts
+    assert alert.data.summary.startswith("inputs (amount) of fraud rose from 0.0")
+
+
 def test_an_unwatched_direction_is_no_alert():
     engine = Engine(config(monitor("error-rate", "error", direction="down")))
     assert engine.process(batch(rising())).alerts == []

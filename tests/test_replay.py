@@ -40,3 +40,12 @@ def test_bare_events_of_several_inputs_are_refused():
     two = config(monitor("score", "score"), inputs=[{"topics": ["a", "b"]}])
     with pytest.raises(OperatorError, match="2 input topics"):
         streamwatch.replay(two, [{"model": "a"}])
+
+
+def test_what_is_no_event_is_refused_with_its_place():
+    with pytest.raises(OperatorError, match=r"event 1: expected a mapping .* got 5"):
+        streamwatch.replay(config(monitor("score", "score")), [{"model": "a"}, 5])
+
+
+def test_replay_is_found_by_completion():
+    assert "replay" in dir(streamwatch)

@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -18,6 +19,8 @@ from streamwatch import logs
 DEADLINE_S = 9.0
 TELL_S = 0.5
 UNCOMMITTED = 3
+# Two signals so close together are one wish: `timeout` and some supervisors signal a process and its group.
+ECHO_S = 1.0
 
 
 def tell(level: str, event: str, **fields: Any) -> None:
@@ -47,8 +50,8 @@ def _briefly(act: Callable[[], None]) -> None:
 
 
 class Ending:
-    """Sets `stop` at the first SIGTERM or SIGINT; at the deadline or the second calls `end`, which ends the
-    process.
+    """Sets `stop` at the first SIGTERM or SIGINT; at the deadline, or at another that is no echo of the
+    first, calls `end`, which ends the process.
 
     A signal's handler only writes to a socket: setting a `threading.Event` in it can lock up the thread that
     waits for the same event.
@@ -59,11 +62,13 @@ class Ending:
         told: Callable[[], object],
         deadline_s: float = DEADLINE_S,
         end: Callable[[int], object] = end_now,
+        echo_s: float = ECHO_S,
     ) -> None:
         self.stop = threading.Event()
         self._told = told
         self._deadline_s = deadline_s
         self._end = end
+        self._echo_s = echo_s
         self._reader, self._writer = socket.socketpair()
         self._thread = threading.Thread(target=self._wait, name="ending", daemon=True)
 
@@ -88,9 +93,14 @@ class Ending:
         self._told()
         self.stop.set()
         tell("info", "stopping", signal=signal.Signals(number).name)
-        heard, _, _ = select.select([self._reader], [], [], self._deadline_s - TELL_S)
-        if heard and not self._reader.recv(1)[0]:
-            return
+        deadline = time.monotonic() + self._deadline_s - TELL_S
+        again_at = time.monotonic() + self._echo_s
+        while True:
+            heard, _, _ = select.select([self._reader], [], [], max(0.0, deadline - time.monotonic()))
+            if heard and not self._reader.recv(1)[0]:
+                return
+            if not heard or time.monotonic() >= again_at:
+                break
         late = f"the last commit did not return in {self._deadline_s:g} s"
         why = f"{'a second signal came' if heard else late}: ended as by a crash; the next start goes on"
         tell("critical", "stopped", committed=False, detail=why)

@@ -39,7 +39,7 @@ def event() -> dict[str, Any]:
     number: dict[str, Any] = {"type": ["number", "boolean", "null"]}
     label: dict[str, Any] = {"type": ["string", "number", "boolean", "null"]}
     return {
-        "$id": SCHEMA_ID.replace("alert-1", "event-1"),
+        "$id": "urn:streamwatch:event:1",
         "title": "Prediction event",
         "description": "Other fields are allowed and not read; the config's `read` gives other names.",
         "type": "object",

@@ -48,6 +48,10 @@ def replay(
                     f"a record of topic {event.topic!r}: the config's inputs are {', '.join(topics)}"
                 )
             records.append(event)
+        elif not isinstance(event, Mapping):
+            raise OperatorError(
+                f"event {len(records)}: expected a mapping (an event as it is sent) or a Record, got {event!r}"
+            )
         elif len(topics) == 1:
             records.append(Record(topics[0], event))
         else:
