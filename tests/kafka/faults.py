@@ -1,6 +1,6 @@
 """Faults on a seeded schedule while three workers run on a real broker, and what must hold afterwards.
 
-    python -m tests.kafka.faults --faults 200 --seed 1          the long version (about 15 minutes)
+    python -m tests.kafka.faults --faults 200 --seed 1          the long version (about 12 minutes)
     python -m tests.kafka.faults --faults 28 --without 4        what if this rule did not hold? See `violations`
 
 A writer writes at a steady rate. In the end everything drains, and what the broker holds is compared with an

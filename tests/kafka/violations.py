@@ -34,7 +34,7 @@ class Succeeded:
 
 
 class Unasked:
-    """kafka-python's producer; whether a record arrived is not asked."""
+    """kafka-python's producer; whether a record arrived is neither awaited nor asked."""
 
     def __init__(self, producer: Any) -> None:
         self._asked = producer
@@ -46,6 +46,9 @@ class Unasked:
         with suppress(KafkaError):
             self._asked.send(*args, **named)
         return Succeeded()
+
+    def flush(self, timeout: float | None = None) -> None:
+        pass
 
 
 def unchecked(kind: type[TaskProducer]) -> type[TaskProducer]:

@@ -40,7 +40,7 @@ from tests.kafka.stream import suite_config
 from tests.kafka.violations import RULES, violating
 
 # Workers other than the first give a record up after 1.5 s, not 120: a test's broker is not away for longer than it
-# takes to start. kafka-python would commit a transaction without the records that expired.
+# takes to start, and records that expire in a transaction are to be among what happens.
 EXPIRING = {"delivery_timeout_ms": 1_500, "request_timeout_ms": 1_000}
 
 
