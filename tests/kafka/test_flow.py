@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from streamwatch.records import Source
+from streamwatch.transports.kafka.columns import Columns, columns
 from streamwatch.transports.kafka.flow import BUSY_S, Flow
 from tests.build import config, monitor
 
@@ -20,6 +21,10 @@ class Record:
     key: bytes | None = None
     value: bytes | None = b"{}"
     headers: tuple[tuple[str, bytes], ...] = ()
+
+
+def fetched(*records: Record) -> list[Columns]:
+    return [columns(records)]
 
 
 def flow() -> Flow:
@@ -38,7 +43,7 @@ def no_more(source: Source) -> bool:
 
 def test_a_record_waits_for_a_quiet_partition_until_an_answer_says_that_it_is_at_its_end() -> None:
     quiet = flow()
-    quiet.feed({A: [Record(0, 5)]}, NOW)
+    quiet.feed({A: fetched(Record(0, 5))}, NOW)
     assert quiet.take(10) is None
     assert quiet.to_ask(NOW + IDLE_S / 2, no_more) == ()
     asked_at = NOW + IDLE_S
@@ -51,7 +56,7 @@ def test_a_record_waits_for_a_quiet_partition_until_an_answer_says_that_it_is_at
 
 def test_an_answer_that_there_is_more_lets_nothing_pass() -> None:
     quiet = flow()
-    quiet.feed({A: [Record(0, 5)]}, NOW)
+    quiet.feed({A: fetched(Record(0, 5))}, NOW)
     quiet.answer(NOW + IDLE_S, {A: 1, B: 3}, {A: 1, B: 0})
     assert quiet.take(10) is None
 
@@ -59,7 +64,7 @@ def test_an_answer_that_there_is_more_lets_nothing_pass() -> None:
 def run_dry(seconds_ago: float) -> Flow:
     """B gave a record so long ago, which went; A's next waits for more of B."""
     busy = flow()
-    busy.feed({A: [Record(0, 5), Record(1, 7)], B: [Record(0, 6)]}, NOW - seconds_ago)
+    busy.feed({A: fetched(Record(0, 5), Record(1, 7)), B: fetched(Record(0, 6))}, NOW - seconds_ago)
     batch = busy.take(10)
     assert batch is not None
     assert len(batch) == 2
