@@ -107,7 +107,7 @@ def _date_times(column: Sequence[str]) -> npt.NDArray[np.float64] | None:
     months = (np.clip(year, 1970, 2199) * 12 + month - 1 - 1970 * 12).astype("datetime64[M]")
     days = (
         months.astype("datetime64[D]").astype(np.int64),
-        (months + 1).astype("datetime64[D]").astype(np.int64),
+        (months + np.timedelta64(1, "M")).astype("datetime64[D]").astype(np.int64),
     )
     fits = (
         (year >= 1970)

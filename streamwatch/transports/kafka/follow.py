@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
+from typing import Any
 
 from kafka import TopicPartition
 
@@ -45,4 +47,15 @@ def follow(settings: KafkaSettings, topic: str, from_start: bool) -> Iterator[by
             for record in sorted(records, key=lambda record: record.timestamp):
                 yield record.value
     finally:
+        _close(consumer)
+
+
+def _close(consumer: Any) -> None:
+    """What kafka-python breaks off when it closes (a metadata refresh, say) it logs as an error: nobody's concern."""
+    logger = logging.getLogger("kafka")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
         consumer.close()
+    finally:
+        logger.setLevel(level)

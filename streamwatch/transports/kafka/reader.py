@@ -1,8 +1,8 @@
 """What was fetched, read straight into columns: kafka-python's own class makes an object of each record.
 
 Measured (235-byte events, lz4, one core of a busy machine): 4.6 us a record through kafka-python 3.0.12's
-`Fetcher.PartitionRecords`, 1.0 here; the service's CPU for a million events 6.6 s, a hand-written kafka-python loop's
-10.6 (`python -m tests.bench.throughput`).
+`Fetcher.PartitionRecords`, 1.0 here; the service's CPU for a million events 5.3 s, a hand-written kafka-python loop's
+9.5 (`python -m tests.bench.throughput`).
 
 What is relied on, all of it private:
 
