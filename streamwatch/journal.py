@@ -93,15 +93,7 @@ class Journal:
         for strange in work.unwatched:
             log().warning("not watched", task=work.task, **strange._asdict())
         self._unusable.update(work.unusable)
-        self._counts.update(
-            commits=1,
-            records=work.records,
-            events=work.events,
-            ignored=work.ignored,
-            tombstones=work.tombstones,
-            alerts=len(work.alerts),
-            dead_letters=len(work.dead_letters),
-        )
+        self._counts.update(work.counts)
 
     def _letters(self, task: int, letters: Sequence[DeadLetter]) -> None:
         now = self._clock()

@@ -34,6 +34,19 @@ class Work:
     retired: Sequence[StreamKey] = ()
     unwatched: Sequence[Unwatched] = ()
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """What a sum over commits adds up."""
+        return {
+            "commits": 1,
+            "records": self.records,
+            "events": self.events,
+            "ignored": self.ignored,
+            "tombstones": self.tombstones,
+            "alerts": len(self.alerts),
+            "dead_letters": len(self.dead_letters),
+        }
+
 
 class Observer(Protocol):
     """All calls come from the loop's thread and must return at once; an exception ends the loop."""

@@ -56,7 +56,6 @@ class Plan:
         self.config = config
         self.needs = _needs(config)
         self.cuts = tuple(dict.fromkeys(cut for monitor in config.monitors for cut in _cuts(monitor)))
-        self.version_cut = next((cut for cut in self.cuts if cut == Cut("version", ())), None)
         self._digests: dict[tuple[int, str], str] = {}
         self._entries: dict[tuple[Cut, str], tuple[Entry, ...]] = {}
         self._specs: list[ModelSpec] = []
@@ -277,9 +276,9 @@ class Readings:
 
 def _has_value(signal: Signal, value: Any) -> bool:
     """Whether a feature's first value makes a watcher, as the signal's reading of its column would say."""
-    values, unusable = floats([value])
     if signal.kind == "missing":
         return value is not None and not (isinstance(value, float) and value != value)
+    values, unusable = floats([value])
     return bool(values[0] == values[0] and not unusable[0])
 
 

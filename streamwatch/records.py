@@ -93,8 +93,3 @@ class Commit:
     dead_letters: Sequence[Message] = ()
     state: Mapping[str, bytes | None] = field(default_factory=dict)
     mark: bytes = b""
-
-    @property
-    def says_something(self) -> bool:
-        """Alerts and dead letters are committed at once; offsets and state alone may wait."""
-        return bool(self.alerts or self.dead_letters)

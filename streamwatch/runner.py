@@ -243,15 +243,7 @@ class _Loop:
         task.committed_at = self.clock()
         task.begin()
         self.failures_in_row = 0
-        self.counts.update(
-            commits=1,
-            records=work.records,
-            events=work.events,
-            ignored=work.ignored,
-            tombstones=work.tombstones,
-            alerts=len(work.alerts),
-            dead_letters=len(work.dead_letters),
-        )
+        self.counts.update(work.counts)
         self.observe.committed(work, task.committed_at - began)
 
     def flush(self) -> bool:

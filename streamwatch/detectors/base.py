@@ -7,7 +7,7 @@ into calls. Its state is plain data: dicts, lists, numbers, strings, bytes; neve
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -102,7 +102,3 @@ class DetectorConfig(BaseModel):
     def load(self, kind: Kind, watched: Watched, dump: Plain, reference: Any = None) -> Detector:
         """A detector that goes on from `dump`. StateDamaged if it is not what `dump` wrote."""
         raise NotImplementedError
-
-
-def in_order(detections: Sequence[Detection]) -> list[Detection]:
-    return sorted(detections, key=lambda d: (d.position, d.name, d.direction))
