@@ -1,3 +1,3 @@
-from streamwatch.cli import main
+from streamwatch.cli.app import main
 
 main()

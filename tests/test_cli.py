@@ -69,7 +69,7 @@ def test_help_names_every_command_and_comes_within_300_ms() -> None:
 def test_nothing_heavy_is_imported_before_a_command_needs_it(arguments: list[str]) -> None:
     script = (
         f"import sys; sys.argv[1:] = {arguments!r}\n"
-        "from streamwatch.cli import main\n"
+        "from streamwatch.cli.app import main\n"
         "try: main()\n"
         f"finally: print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
     )

@@ -16,7 +16,7 @@ import pytest
 
 import streamwatch
 from streamwatch import configfile
-from streamwatch.commands.replay import event_time, texts
+from streamwatch.cli.replay import event_time, texts
 from tests.build import START_S, life
 
 CONFIG = """

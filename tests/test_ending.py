@@ -16,7 +16,7 @@ import pytest
 HEAD = """
 import sys, threading
 from streamwatch import logs
-from streamwatch.commands.ending import Ending, end_now, tell
+from streamwatch.cli.ending import Ending, end_now, tell
 logs.configure("s", "json")
 hung = threading.Event()
 ending = Ending(lambda: tell("info", "told"), deadline_s=DEADLINE, echo_s=ECHO)
@@ -103,7 +103,7 @@ def test_even_a_hang_inside_a_log_line_does_not_hold_up_the_end() -> None:
 WATCHED = """
 import threading
 from streamwatch import logs
-from streamwatch.commands.service import _hang
+from streamwatch.cli.service import _hang
 from streamwatch.watchdog import Watchdog
 from streamwatch.web.health import Health
 from streamwatch.transports.base import Progress

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from streamwatch.alerts import Alert
-from streamwatch.commands.tail import Wanted, shown
+from streamwatch.cli.tail import Wanted, shown
 from tests.samples import alert
 
 

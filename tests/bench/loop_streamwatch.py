@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from streamwatch.commands import service
+from streamwatch.cli import service
 from streamwatch.records import Batch, Commit
 from streamwatch.transports.base import Happening, Opened
 from streamwatch.transports.kafka.transport import KafkaTransport

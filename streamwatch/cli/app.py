@@ -1,4 +1,4 @@
-"""The command line: its words, options and exit codes. What a command does is in `commands`, imported late.
+"""The command line: its words, options and exit codes. What each of them does is in the modules beside, imported late.
 
 Exit codes: 0 good; 1 the thing tested failed; 2 bad usage or config; 3 the platform (broker, rights, state).
 """
@@ -74,7 +74,7 @@ def run(
     log_level: LogLevel = "info",
 ) -> None:
     """Run the service, until SIGTERM or SIGINT end it, committed, within 10 s."""
-    from streamwatch.commands.service import serve
+    from streamwatch.cli.service import serve
 
     raise typer.Exit(serve(config, resume_from, log_format, log_level))
 
@@ -85,7 +85,7 @@ def check(
     connect: Annotated[bool, typer.Option("--connect", help="Ask the broker too: topics, rights.")] = False,
 ) -> None:
     """Check the config: all problems at once, with file and line."""
-    from streamwatch.commands.check import check
+    from streamwatch.cli.check import check
 
     raise typer.Exit(check(config, connect))
 
@@ -109,7 +109,7 @@ def replay(
     log_level: LogLevel = "warning",
 ) -> None:
     """Run recorded data through the same loop; alerts on stdout."""
-    from streamwatch.commands.replay import replay
+    from streamwatch.cli.replay import replay
 
     raise typer.Exit(replay(config, data, dead_letters, log_format, log_level))
 
@@ -127,7 +127,7 @@ def tail(
     as_json: Annotated[bool, typer.Option("--json", help="The alerts as written, a line each.")] = False,
 ) -> None:
     """Follow the alerts of a service, a readable line each; until Ctrl-C."""
-    from streamwatch.commands.tail import Wanted, tail
+    from streamwatch.cli.tail import Wanted, tail
 
     raise typer.Exit(tail(config, from_start, Wanted(model, monitor, severity, open_), as_json))
 
@@ -135,7 +135,7 @@ def tail(
 @app.command()
 def schema(of: Annotated[Literal["alert", "event", "config"], typer.Argument(help="Of what.")]) -> None:
     """Print a JSON Schema."""
-    from streamwatch.commands.schema import schema
+    from streamwatch.cli.schema import schema
 
     typer.echo(schema(of))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from streamwatch import __version__, configfile, logs
-from streamwatch.commands.ending import UNCOMMITTED, Ending, end_now, tell
+from streamwatch.cli.ending import UNCOMMITTED, Ending, end_now, tell
 from streamwatch.config import Config
 from streamwatch.errors import StreamwatchError
 from streamwatch.journal import Journal
