@@ -35,6 +35,9 @@ class Outputs(Frozen):
         default_factory=DeadLetters, description="records that could not be read"
     )
     state: str | None = Field(None, description="compacted topic of the state; default: {service}-state")
+    control: str | None = Field(
+        None, description="topic of commands (silence, accept, verdict, pause); default: {service}-control"
+    )
 
 
 class Versions(Frozen):
@@ -114,6 +117,10 @@ class Config(Frozen):
     @property
     def state_topic(self) -> str:
         return self.outputs.state or f"{self.service}-state"
+
+    @property
+    def control_topic(self) -> str:
+        return self.outputs.control or f"{self.service}-control"
 
     @property
     def input_topics(self) -> tuple[str, ...]:
