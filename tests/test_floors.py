@@ -18,7 +18,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "values": ("errors", "records", "events", "series", "units", "alerts", "yamltree"),
     "rules": (
         "signals", "observed", "performance", "categories", "classes", "where", "rowgroups", "detectors.*",
-        "decode", "mapping", "fields", "columns", "identity", "times", "policy", "eyes", "trail", "yamlread", "sketch",
+        "matchers", "windows", "commands", "decode", "mapping", "fields", "columns", "identity", "times", "policy", "eyes", "trail", "yamlread", "sketch",
         "transports.kafka.settings",  # a value of the config that happens to live beside its transport
     ),
     "assembly": (
