@@ -66,7 +66,7 @@ def test_a_value_that_comes_late_counts_at_its_own_time() -> None:
 def test_a_value_older_than_the_first_counts_in_the_first_bucket_and_costs_no_resolution() -> None:
     times_s = START_S + np.arange(300.0)
     plain = of(times_s, np.ones(300))
-    old = of(np.insert(times_s, 1, 0.0), np.insert(np.ones(300), 1, 5.0))
+    old = of(np.insert(times_s, 1, 12_345.6), np.insert(np.ones(300), 1, 5.0))
     assert (old.start_s, old.width_s, len(old)) == (plain.start_s, plain.width_s, len(plain))
     assert old.highs[0] == 5.0
     assert old.counts[0] == plain.counts[0] + 1
