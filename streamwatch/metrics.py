@@ -1,31 +1,26 @@
 """What the service counts and shows to Prometheus, on a registry of its own.
 
-Counters follow commits, so a batch that is processed twice is counted once. Gauges of monitors have many
-labels and are bounded: at most `SHOWN` watchers, whole segments first; how many are left out is a gauge itself.
+Counters follow commits, so a batch that is processed twice is counted once. What monitors see is in `gauges`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
 
 from streamwatch import __version__
 from streamwatch.engine import Engine, Restored
-from streamwatch.engine import Gauge as Watcher
 from streamwatch.errors import PlatformError
+from streamwatch.gauges import SHOWN, Live
 from streamwatch.observer import Work
 from streamwatch.transports.base import Closed, Opened, Progress, Stalled
 
-SHOWN = 500
 SNAPSHOT_S = 5.0
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 COMMIT_BUCKETS_S = (0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0)
-WATCHER_LABELS = ("model", "version", "segment", "monitor", "signal")
 
 
 class Metrics:
@@ -42,7 +37,7 @@ class Metrics:
         self._snapshot_at = float("-inf")
         self._overtaken = 0
         self._lag_of: set[tuple[str, str]] = set()
-        self._live = _Live(shown, clock, now)
+        self._live = Live(shown, clock, now)
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"streamwatch_{name}", text, labels, registry=self.registry)
@@ -134,7 +129,10 @@ class Metrics:
         self._keys.set(sum(engine.stream_keys for engine in engines.values()))
         times = [t for t in (engine.stream_time_s for engine in engines.values()) if t is not None]
         self._live.stream_time_s = max(times, default=None)
-        self._live.keep(watcher for engine in engines.values() for watcher in engine.gauges())
+        watchers = [watcher for engine in engines.values() for watcher in engine.gauges()]
+        self._live.keep(watchers)
+        severities = {m.name: m.policy.severity for e in engines.values() for m in e.config.monitors}
+        self._live.count(watchers, severities)
 
 
 class _Told(CollectorRegistry):
@@ -149,65 +147,3 @@ class _Told(CollectorRegistry):
         for metric in self._registry.collect():
             metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
             yield metric
-
-
-class _Live(Collector):
-    """What is read at the scrape: ages, which change without the loop, and the last snapshot of monitors."""
-
-    def __init__(self, shown: int, clock: Callable[[], float], now: Callable[[], float]) -> None:
-        self._shown = shown
-        self._clock = clock
-        self._now = now
-        self._watchers: tuple[list[Watcher], int] = ([], 0)
-        self.fetched_at: float | None = None
-        self.stream_time_s: float | None = None
-
-    def keep(self, watchers: Iterable[Watcher]) -> None:
-        """Keep the first `shown`: whole segments before slices, then by name, so that they stay the same."""
-        ordered = sorted(watchers, key=_rank)
-        self._watchers = (ordered[: self._shown], max(0, len(ordered) - self._shown))
-
-    def collect(self) -> Iterator[Metric]:
-        if self.fetched_at is not None:
-            age = max(0.0, self._clock() - self.fetched_at)
-            yield GaugeMetricFamily(
-                "streamwatch_last_fetch_age_seconds", "Since the last fetch that succeeded.", age
-            )
-        if self.stream_time_s is not None:
-            text = "How far the time of the newest event is behind the clock."
-            delay = self._now() - self.stream_time_s
-            yield GaugeMetricFamily("streamwatch_stream_time_delay_seconds", text, delay)
-        watchers, left_out = self._watchers
-        yield GaugeMetricFamily(
-            "streamwatch_monitors_left_out", "Watchers without gauges, because there are too many.", left_out
-        )
-        for name, text, read in _WATCHED:
-            family = GaugeMetricFamily(f"streamwatch_monitor_{name}", text, labels=WATCHER_LABELS)
-            for watcher in watchers:
-                value = read(watcher)
-                if value is not None:
-                    family.add_metric(_labels(watcher), float(value))
-            yield family
-
-
-_WATCHED: tuple[tuple[str, str, Callable[[Watcher], float | None]], ...] = (
-    ("level", "Mean of the signal since its last change.", lambda w: w.level if w.n else None),
-    ("values", "Values that the level rests on.", lambda w: w.n),
-    ("statistic", "The detector's own statistic.", lambda w: w.statistic),
-    ("reference", "Level of the reference.", lambda w: w.reference),
-    ("warm", "1 when the detector has seen enough to alarm.", lambda w: w.warm),
-    ("open", "1 while a firing alert is open.", lambda w: w.open),
-    ("blind", "1 while the monitor cannot see.", lambda w: w.blind),
-)
-
-
-def _segment(watcher: Watcher) -> str:
-    return ",".join(f"{name}={value}" for name, value in watcher.segment)
-
-
-def _rank(watcher: Watcher) -> tuple[bool, tuple[str, ...]]:
-    return bool(watcher.segment), _labels(watcher)
-
-
-def _labels(watcher: Watcher) -> tuple[str, str, str, str, str]:
-    return watcher.model, watcher.version or "", _segment(watcher), watcher.monitor, watcher.signal

@@ -25,7 +25,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "config", "configfile", "configschema", "explain", "shortforms", "lint",
         "engine", "plan", "stream", "watcher", "compose", "ledger", "passage", "state",
     ),
-    "edges": ("transports.*", "logs", "metrics", "web.*", "observer", "journal", "watchdog"),
+    "edges": ("transports.*", "logs", "metrics", "gauges", "web.*", "observer", "journal", "watchdog"),
     "loop": ("runner",),
     "offline": ("offline.*",),
     "cli": ("cli.*", "__main__"),

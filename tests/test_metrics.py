@@ -14,13 +14,17 @@ from streamwatch.errors import BrokerUnreachable
 from streamwatch.metrics import SNAPSHOT_S, Metrics
 from streamwatch.records import Source
 from streamwatch.transports.base import Opened, Progress, Stalled
+from tests.build import config, monitor
 from tests.samples import Clock, alert, gauge, letter, work
+
+CONFIG = config(monitor("error-rate", "error", severity="critical"), monitor("score", "score"))
 
 
 class Watched:
     """The part of an engine that the metrics read."""
 
     def __init__(self, *gauges: Gauge, stream_time_s: float | None = None, stream_keys: int = 0) -> None:
+        self.config = CONFIG
         self._gauges = list(gauges)
         self.stream_time_s = stream_time_s
         self.stream_keys = stream_keys
@@ -152,6 +156,30 @@ def test_series_are_bounded_whole_segments_first_and_those_left_out_are_counted(
              for name, labels in samples(metrics) if name == "monitor_level"}  # fmt: skip
     assert shown == {"x", "y", "error-ratecountry=a"}
     assert value(metrics, "monitors_left_out") == 3
+
+
+def test_what_is_open_or_blind_is_counted_over_all_watchers_by_monitor_and_severity(metrics: Metrics) -> None:
+    """Those without gauges of their own included (shown are 3); a monitor without watchers counts 0."""
+    slices = [gauge(segment=(("country", name),), open=name < "e", blind=name == "f") for name in "abcdef"]
+    turned(metrics, Progress(), Watched(*slices, gauge(n=0, blind=True)))
+    found = {
+        name: count for name, count in samples(metrics).items() if name[0] in ("open_alerts", "watching")
+    }
+    assert found == {
+        ("open_alerts", (("monitor", name), ("severity", severity), ("state", state))): count
+        for name, severity, state, count in [
+            ("error-rate", "critical", "firing", 4), ("error-rate", "critical", "blind", 2),
+            ("score", "warning", "firing", 0), ("score", "warning", "blind", 0),
+        ]
+    } | {
+        ("watching", (("monitor", "error-rate"),)): 6,
+        ("watching", (("monitor", "score"),)): 0,
+    }  # fmt: skip
+
+
+def test_a_standby_has_no_monitors(metrics: Metrics) -> None:
+    turned(metrics, Progress(detail="standby"))
+    assert not {name for name, labels in samples(metrics) if dict(labels).get("monitor")}
 
 
 def test_a_snapshot_of_the_monitors_is_taken_only_now_and_then(metrics: Metrics, clock: Clock) -> None:
