@@ -13,21 +13,21 @@ from typing import Any
 
 from kafka import ConsumerRebalanceListener, TopicPartition
 from kafka.errors import LogTruncationError, NoOffsetForPartitionError, OffsetOutOfRangeError
-from kafka.metrics.measurable_stat import AbstractMeasurableStat
 from kafka.structs import MemberState
 
 from streamwatch.records import Source
 from streamwatch.transports.kafka.assignor import TaskAssignor
-from streamwatch.transports.kafka.columns import Columns, pieces
+from streamwatch.transports.kafka.partitions import (
+    Fetched,
+    Partitions,
+    Pulse,
+    RecordsGoneError,
+    by_source,
+    felt,
+)
 
 # While a join is under way there is nothing else to do, and every poll that ends before it risks an orphan (below).
 JOIN_POLL_S = 0.25
-
-Fetched = Mapping[Source, Sequence[Columns]]
-
-
-class RecordsGoneError(Exception):
-    """The next record of these partitions is not there: deleted by retention, or the topic is another."""
 
 
 class _Marks(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python has no type information
@@ -44,20 +44,7 @@ class _Marks(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python h
         self._marks.append(("lost", _sources(lost)))
 
 
-class _Pulse(AbstractMeasurableStat):  # type: ignore[misc]
-    """When a sensor of kafka-python last recorded something."""
-
-    def __init__(self) -> None:
-        self.at: float | None = None
-
-    def record(self, config: Any, value: float, time_ms: float) -> None:
-        self.at = time.monotonic()
-
-    def measure(self, config: Any, now: float) -> float:
-        return self.at or 0.0
-
-
-class Membership:
+class Membership(Partitions):
     """`round` counts the assignments that came, `losses` how often the membership itself was lost.
 
     settled   an assignment holds; between a revocation and the next assignment it does not
@@ -68,11 +55,11 @@ class Membership:
     """
 
     def __init__(self, consumer: Any, topics: Iterable[str], assignor: TaskAssignor) -> None:
-        self._consumer = consumer
+        super().__init__(consumer)
         self._topics = tuple(topics)
         self._assignor = assignor
         self._marks: deque[tuple[str, frozenset[Source]]] = deque()
-        self._fetch, self._heartbeat = _Pulse(), _Pulse()
+        self._heartbeat = Pulse()
         self.round = 0
         self.losses = 0
         self.settled = False
@@ -83,18 +70,12 @@ class Membership:
 
     def join(self) -> None:
         self._consumer.subscribe(topics=list(self._topics), listener=_Marks(self._marks))
-        # kafka-python says nowhere when a fetch last succeeded: its poll gives {} for ever when the password changed.
-        for name, pulse in (("fetch-latency", self._fetch), ("heartbeat-latency", self._heartbeat)):
-            sensor = self._consumer._metrics.get_sensor(name)
-            sensor.add(self._consumer._metrics.metric_name(f"streamwatch-{name}", "streamwatch"), pulse)
+        self.feel()
+        felt(self._consumer, "heartbeat-latency", self._heartbeat)
 
     @property
     def stable(self) -> bool:
         return self.group is not None and self.group.state == MemberState.STABLE
-
-    @property
-    def fetched_at(self) -> float | None:
-        return self._fetch.at
 
     @property
     def heard_at(self) -> float:
@@ -123,7 +104,7 @@ class Membership:
             self._take_marks()
         if self.round != before:
             return {}  # the poll that brings an assignment may bring records too: they are fetched again
-        return {Source(part.topic, part.partition): pieces(records) for part, records in fetched.items()}
+        return by_source(fetched)
 
     def _adopt_orphan(self) -> None:
         """kafka-python forgets a join that began because the metadata changed and ended between two polls: by then
@@ -148,37 +129,6 @@ class Membership:
             if self.settled:
                 self.settled, self.unsettled_since = False, time.monotonic()
 
-    def pause(self, sources: Iterable[Source]) -> None:
-        self._consumer.pause(*self._assigned(sources))
-
-    def resume(self, sources: Iterable[Source]) -> None:
-        self._consumer.resume(*self._assigned(sources))
-
-    def seek(self, offsets: Mapping[Source, int]) -> None:
-        for part in self._assigned(offsets):
-            self._consumer.seek(part, offsets[Source(part.topic, part.partition)])
-
-    def position(self, source: Source) -> int | None:
-        """The next offset to be fetched; past control markers, which no record shows."""
-        part = TopicPartition(*source)
-        if part not in self._consumer.assignment():
-            return None
-        position: int | None = self._consumer.position(part, timeout_ms=1000)
-        return position
-
-    def highwater(self, source: Source) -> int | None:
-        """The end of the partition in the last answer to a fetch; costs nothing."""
-        part = TopicPartition(*source)
-        if part not in self._consumer.assignment():
-            return None
-        end: int | None = self._consumer.highwater(part)
-        return end
-
-    def has_more(self, source: Source) -> bool:
-        """Whether the last answer to a fetch showed records behind what was polled; not all need be committed."""
-        end, position = self.highwater(source), self.position(source)
-        return end is not None and position is not None and position < end
-
     def committed(self, source: Source, timeout_s: float) -> int | None:
         """The group's committed offset; waits while a transaction with offsets of it is open."""
         offset: int | None = self._consumer.committed(
@@ -188,10 +138,6 @@ class Membership:
 
     def close(self, timeout_s: float) -> None:
         self._consumer.close(autocommit=False, timeout_ms=int(timeout_s * 1000))
-
-    def _assigned(self, sources: Iterable[Source]) -> list[Any]:
-        assigned = self._consumer.assignment()
-        return [part for part in (TopicPartition(*source) for source in sources) if part in assigned]
 
 
 def _sources(parts: Iterable[Any]) -> frozenset[Source]:

@@ -30,7 +30,8 @@ from streamwatch.transports.kafka.clients import (
     transactional_id,
 )
 from streamwatch.transports.kafka.errors import translated
-from streamwatch.transports.kafka.membership import JOIN_POLL_S, Fetched, Membership, RecordsGoneError
+from streamwatch.transports.kafka.membership import JOIN_POLL_S, Membership
+from streamwatch.transports.kafka.partitions import Fetched, RecordsGoneError
 from streamwatch.transports.kafka.producer import TaskProducer
 from streamwatch.transports.kafka.restore import ResumeFrom
 from streamwatch.transports.kafka.task import Task
