@@ -104,6 +104,7 @@ def _topics(config: Config) -> Iterator[Finding]:
         ("alerts", config.alerts_topic, ("outputs", "alerts")),
         ("dead letters", config.dead_letters_topic, ("outputs", "dead_letters", "topic")),
         ("state", config.state_topic, ("outputs", "state")),
+        ("commands", config.control_topic, ("outputs", "control")),
     ):
         if topic in seen:
             yield Finding(

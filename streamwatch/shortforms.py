@@ -26,8 +26,6 @@ from streamwatch.yamltree import Loc, Node
 _LATER = {
     ("budget",): "a false-alarm budget",
     ("tests",): "tests of monitors",
-    ("control",): "the control topic",
-    ("outputs", "control"): "the control topic",
     ("models", "*", "labels"): "late labels",
     ("models", "*", "reference"): "a reference",
     ("monitors", "*", "reference"): "a reference",

@@ -338,7 +338,7 @@ def test_a_conflict_of_two_files_shows_no_secret(write: Write) -> None:
         ("defaults: [a]", "c.yaml:1:11: defaults: expected a mapping (key: value), got a list"),
         ("budget: 1 per 30d", "c.yaml:1:1: budget: not supported yet by this version: a false-alarm budget"),
         ("tests: []", "c.yaml:1:1: tests: not supported yet by this version: tests of monitors"),
-        ("outputs: {control: x}", "c.yaml:1:11: outputs.control: not supported yet by this version: the control topic"),
+        ("outputs: {control: [x]}", "c.yaml:1:20: outputs.control: expected text or null, got a list"),
         ("models: {m: {labels: {wait: 7d}}}", "c.yaml:1:14: models.m.labels: not supported yet by this version: late labels"),
         ("models: {m: {reference: r.json}}", "c.yaml:1:14: models.m.reference: not supported yet by this version: a reference"),
         ("tasks: per_partition", "c.yaml:1:8: tasks: not supported yet by this version: one task per partition"),

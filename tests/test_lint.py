@@ -36,6 +36,7 @@ def test_a_plain_config_has_no_conflict() -> None:
     [
         ({"outputs": {"alerts": "p"}}, "outputs.alerts", "the topic p of the alerts is also an input"),
         ({"outputs": {"state": "p"}}, "outputs.state", "the topic p of the state is also an input"),
+        ({"outputs": {"control": "p"}}, "outputs.control", "the topic p of the commands is also an input"),
         (
             {"outputs": {"dead_letters": {"topic": "p"}}},
             "outputs.dead_letters.topic",

@@ -12,21 +12,18 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace as changed
 from pathlib import Path
 
-import numpy as np
 import typer
 
 from streamwatch import configfile, logs
 from streamwatch.config import Config
-from streamwatch.decode import Decoder
 from streamwatch.engine import Engine
-from streamwatch.events import Needs
 from streamwatch.journal import Journal
 from streamwatch.observer import Observer, Observers, Silent, Work
-from streamwatch.records import Batch, Source
+from streamwatch.offline.replay import event_time
 from streamwatch.runner import Total, run
-from streamwatch.transports.bare import TimeMs
 from streamwatch.transports.base import Progress
 from streamwatch.transports.files import FilesTransport
+from streamwatch.transports.order import kinds
 
 READER_GONE = 141  # what a shell says of a command whose output nobody reads any more
 
@@ -45,6 +42,7 @@ def replay(
             alerts=sys.stdout.buffer,
             dead_letters=letters,
             topics=config.input_topics,
+            kinds=kinds(config),
             time_ms=event_time(config) if len(data) > 1 else None,
             as_text=texts(config),
         )
@@ -60,20 +58,6 @@ def replay(
         journal.end(transport.progress())
     typer.echo(summary(total, tally.states, time.monotonic() - began), err=True)
     return 0
-
-
-def event_time(config: Config) -> TimeMs:
-    """Reads an event's own time, to merge several bare files by it; -1 where it has none or cannot be read."""
-    decoder = Decoder(config.inputs, Needs())
-    zero = np.zeros(1, dtype=np.int32)
-    none = np.full(1, -1, dtype=np.int64)
-
-    def time_ms(topic: str, value: bytes) -> int:
-        batch = Batch(0, (Source(topic, 0),), zero, none, none, (None,), (value,), ((),))
-        events = decoder.decode(batch).events
-        return int(events.time_s[0] * 1000.0) if len(events) and events.time_s[0] >= 0 else -1
-
-    return time_ms
 
 
 def texts(config: Config) -> set[str]:

@@ -6,17 +6,24 @@ import os
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from dataclasses import replace as changed
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from streamwatch import configfile
 from streamwatch.alerts import Alert
 from streamwatch.config import Config
+from streamwatch.decode import Decoder
 from streamwatch.errors import OperatorError
+from streamwatch.events import Needs
+from streamwatch.records import Batch, Source
 from streamwatch.runner import Total, run
-from streamwatch.transports.memory import MemoryTransport, Record
+from streamwatch.transports.bare import TimeMs
+from streamwatch.transports.memory import MemoryTransport, Record, value_bytes
+from streamwatch.transports.order import kinds
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +43,21 @@ def replay(
     A mapping is one event as its sender writes it, of the config's only input topic; its own time counts, and
     without one it stands at the epoch's beginning: give events their time. A `Record` says its topic, time, key and
     headers itself. Records of several partitions are merged by their times, as live.
+
+    Commands are Records of the config's control topic; `timestamp_ms` says their place among the events' own times.
+    Without one they go before all else.
     """
     if not isinstance(config, Config):
         config = configfile.load([Path(config)], os.environ)
-    topics = config.input_topics
+    topics, reads = config.input_topics, kinds(config)
     records: list[Record] = []
+    bare: list[int] = []
     for event in events:
         if isinstance(event, Record):
-            if event.topic not in topics:
+            if event.topic not in reads:
                 raise OperatorError(
-                    f"a record of topic {event.topic!r}: the config's inputs are {', '.join(topics)}"
+                    f"a record of topic {event.topic!r}: the config's inputs are {', '.join(topics)}, and its "
+                    f"commands {config.control_topic}"
                 )
             records.append(event)
         elif not isinstance(event, Mapping):
@@ -53,16 +65,36 @@ def replay(
                 f"event {len(records)}: expected a mapping (an event as it is sent) or a Record, got {event!r}"
             )
         elif len(topics) == 1:
+            bare.append(len(records))
             records.append(Record(topics[0], event))
         else:
             raise OperatorError(
                 f"the config has {len(topics)} input topics ({', '.join(topics)}): give each event as "
                 "Record(topic, event), so that it is known which it is of"
             )
-    transport = MemoryTransport(records, batch_size)
+    if bare and len(bare) < len(records):
+        time_ms = event_time(config)
+        for at in bare:
+            value = value_bytes(records[at].value) or b""
+            records[at] = changed(records[at], timestamp_ms=time_ms(topics[0], value))
+    transport = MemoryTransport(records, batch_size, reads)
     total = run(transport, config, stop=threading.Event())
     return Replayed(
         tuple(msgspec.json.decode(message.value or b"", type=Alert) for message in transport.alert_messages),
         tuple(transport.dead_letters),
         total,
     )
+
+
+def event_time(config: Config) -> TimeMs:
+    """Reads an event's own time, to merge bare events with others by it; -1 where it has none or cannot be read."""
+    decoder = Decoder(config.inputs, Needs())
+    zero = np.zeros(1, dtype=np.int32)
+    none = np.full(1, -1, dtype=np.int64)
+
+    def time_ms(topic: str, value: bytes) -> int:
+        batch = Batch(0, (Source(topic, 0),), zero, none, none, (None,), (value,), ((),))
+        events = decoder.decode(batch).events
+        return int(events.time_s[0] * 1000.0) if len(events) and events.time_s[0] >= 0 else -1
+
+    return time_ms

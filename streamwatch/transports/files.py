@@ -19,7 +19,7 @@ from streamwatch.records import Commit, Message, Source
 from streamwatch.transports.bare import Bare, TimeMs, is_csv
 from streamwatch.transports.base import Happening, Opened, Progress
 from streamwatch.transports.lines import Lines, plain_name
-from streamwatch.transports.order import Merge
+from streamwatch.transports.order import CONTROL, Merge
 from streamwatch.transports.recorded import BOM, is_recorded
 from streamwatch.transports.recording import Recording
 
@@ -55,6 +55,7 @@ class FilesTransport:
     topics                 the config's input topics. A bare file is read as the sole one, else as the one that it
                            is named after (`labels.csv.gz`: labels); without topics as whatever it is named after.
                            Files of one topic are its partitions, in the order given
+    kinds                  those of the config (`order.kinds`), where its records are not all predictions
     time_ms, as_text       see `bare` and `csvrows`
     """
 
@@ -159,9 +160,14 @@ class FilesTransport:
     def _topic(self, file: File) -> str:
         if file.topic is not None:
             return file.topic
+        name = plain_name(file.path)
+        if (self._kinds or {}).get(name) == CONTROL:
+            raise OperatorError(
+                f"{file.path}: the commands of {name} have their place among the events by the times of their records; "
+                "expected the recorded form, of the events too"
+            )
         if len(self._topics) == 1:
             return self._topics[0]
-        name = plain_name(file.path)
         if self._topics and name not in self._topics:
             raise OperatorError(
                 f"{file.path}: of which topic are its events? Expected a file named after one of "

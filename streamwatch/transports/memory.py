@@ -71,7 +71,8 @@ CRASH_AFTER_COMMIT = Crash("after commit")
 
 
 class MemoryTransport:
-    """Gives each record once per run, in the order of the task, in batches of at most `batch_size`.
+    """Gives each record once per run, in the order of the task, in batches of at most `batch_size`. `kinds`: those of
+    the config (`order.kinds`), where its records are not all predictions.
 
     What became visible: `alerts` and `dead_letters` as parsed JSON, the messages themselves, `state`, `mark`,
     `offsets`, and `commits`, their number. After `close` or a crash the next poll opens the task again from these.
@@ -209,7 +210,7 @@ class MemoryTransport:
                 np.array([offset for offset, _ in left], dtype=np.int64),
                 np.array([record.timestamp_ms for _, record in left], dtype=np.int64),
                 [_bytes(record.key) for _, record in left],
-                [_value(record.value) for _, record in left],
+                [value_bytes(record.value) for _, record in left],
                 [_headers(record.headers) for _, record in left],
             )
         batch = merge.take(n, dict.fromkeys(columns, np.inf))
@@ -242,7 +243,7 @@ def _bytes(value: bytes | str | None) -> bytes | None:
     return value.encode() if isinstance(value, str) else value
 
 
-def _value(value: Mapping[str, Any] | bytes | str | None) -> bytes | None:
+def value_bytes(value: Mapping[str, Any] | bytes | str | None) -> bytes | None:
     if isinstance(value, Mapping):  # msgspec would write NaN as null, and hide what a test is about
         return json.dumps(value, ensure_ascii=False).encode()
     return _bytes(value)

@@ -25,12 +25,20 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from streamwatch.config import Config
 from streamwatch.records import Batch, Header, Source
 from streamwatch.transports.queue import EARLIEST, Block, Ints, Queue, chained, joined, running
 
 CONTROL, PREDICTIONS, LABELS = 0, 1, 2
 
 _NEVER: Final = float("-inf")
+
+
+def kinds(config: Config) -> dict[str, int]:
+    """Every topic that a task reads, with its rank in rule 2: the control topic is one more input."""
+    ranks = {"predictions": PREDICTIONS, "labels": LABELS}
+    read = {topic: ranks[entry.kind] for entry in config.inputs for topic in entry.topics}
+    return {config.control_topic: CONTROL, **read}
 
 
 class Merge:

@@ -16,7 +16,11 @@ from streamwatch.records import Source
 from streamwatch.transports.base import Transport
 from streamwatch.transports.files import FilesTransport
 from streamwatch.transports.memory import MemoryTransport, Record
+from streamwatch.transports.order import CONTROL
 from streamwatch.transports.recorded import record_line
+
+# A harness may name its topics as it likes; this one is its service's control topic.
+KINDS = {"control": CONTROL}
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class MemoryHarness:
     finishes: bool = True
 
     def __post_init__(self) -> None:
-        self._transport = MemoryTransport(self.records, self.batch_size)
+        self._transport = MemoryTransport(self.records, self.batch_size, KINDS)
 
     def transport(self) -> Transport:
         self._transport.close()
@@ -92,7 +96,11 @@ class FilesHarness:
         for path, content in zip(paths, lines, strict=True):
             path.write_bytes(b"".join(content))
         self._transport = FilesTransport(
-            paths, alerts=self.alerts, dead_letters=self.dead_letters, batch_size=self.batch_size
+            paths,
+            alerts=self.alerts,
+            dead_letters=self.dead_letters,
+            kinds=KINDS,
+            batch_size=self.batch_size,
         )
 
     def transport(self) -> Transport:

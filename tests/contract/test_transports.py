@@ -51,6 +51,14 @@ SMALL = [
     Record("predictions", b"e", None, T0 + 30, 0),
 ]
 SMALL_ORDER = [b"b", b"a", b"c", b"d", b"e"]
+# Commands: at an equal time before everything, and else at their own time.
+COMMANDED = [
+    *SMALL,
+    Record("control", b"first of all", None, T0, 0),
+    Record("control", b"before a and d", None, T0 + 20, 0),
+    Record("control", b"last", None, T0 + 31, 0),
+]
+COMMANDED_ORDER = [b"first of all", b"b", b"before a and d", b"a", b"c", b"d", b"e", b"last"]
 
 
 @pytest.fixture(params=[*HARNESSES, "kafka"])
@@ -145,6 +153,18 @@ def test_records_come_in_the_order_of_the_task(build: Build) -> None:
     opened(harness, transport)
     assert [value for *_, value, _ in drain(harness, transport, len(SMALL))] == SMALL_ORDER
     transport.close()
+
+
+@pytest.mark.parametrize("batch_size", [1, 100])
+def test_commands_are_records_in_the_order_of_the_task(build: Build, batch_size: int) -> None:
+    harness = build(COMMANDED, batch_size)
+    transport = harness.transport()
+    opened(harness, transport)
+    found = drain(harness, transport, len(COMMANDED))
+    assert [value for *_, value, _ in found] == COMMANDED_ORDER
+    transport.commit(commit(found))
+    transport.close()
+    assert dict(harness.committed().offsets) == after(found)
 
 
 @pytest.mark.parametrize("batch_size", [1, 13, 1000])

@@ -22,7 +22,7 @@ def service(servers: str, name: str, partitions: int = 1, **more: Any) -> Config
     """A config that reads topic `{name}-in`, with all its topics made."""
     create_topic(servers, f"{name}-in", partitions)
     create_topic(servers, f"{name}-state", cleanup_policy="compact")
-    for kind in ("alerts", "dead-letters"):
+    for kind in ("alerts", "dead-letters", "control"):
         create_topic(servers, f"{name}-{kind}")
     return config(servers, name, **more)
 

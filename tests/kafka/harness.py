@@ -13,7 +13,7 @@ from streamwatch.transports.base import Happening, Opened, Progress, Transport
 from streamwatch.transports.kafka.state_topic import Fold
 from streamwatch.transports.kafka.transport import KafkaTransport
 from streamwatch.transports.memory import Record
-from tests.contract.harness import Committed
+from tests.contract.harness import KINDS, Committed
 from tests.kafka.drive import service
 from tests.topics import create_topic, read_committed
 
@@ -37,22 +37,23 @@ class KafkaHarness:
 
     def __post_init__(self) -> None:
         self.name = f"t-{uuid.uuid4().hex[:12]}"
-        (topic,) = {record.topic for record in self.records}
-        self.topic = f"{self.name}-{topic}"
-        partitions = 1 + max(record.partition for record in self.records)
-        create_topic(self.servers, self.topic, partitions)
-        self._config = service(
-            self.servers, self.name, inputs=[{"topics": [self.topic], "kind": "predictions"}]
-        )
+        partitions: dict[str, int] = {}
+        for record in self.records:
+            partitions[record.topic] = max(partitions.get(record.topic, 0), record.partition + 1)
+        inputs = [f"{self.name}-{topic}" for topic in partitions if topic not in KINDS]
+        for topic in inputs:
+            create_topic(self.servers, topic, partitions[topic.removeprefix(f"{self.name}-")])
+        self._config = service(self.servers, self.name, inputs=[{"topics": inputs, "kind": "predictions"}])
         self._transport: KafkaTransport | None = None
         self._write()
 
     def _write(self) -> None:
         producer = KafkaProducer(bootstrap_servers=self.servers)
-        producer.partitions_for(self.topic)
+        for topic in {record.topic for record in self.records}:
+            producer.partitions_for(f"{self.name}-{topic}")
         futures = []
         for record in self.records:
-            part = TopicPartition(self.topic, record.partition)
+            part = TopicPartition(f"{self.name}-{record.topic}", record.partition)
             headers = Uncounted((name, v.encode() if isinstance(v, str) else v) for name, v in record.headers)
             # Beside the front door: `send` refuses what Kafka allows, a header without a value, a record without
             # key and value.

@@ -44,6 +44,7 @@ LACKING = [
     "dead letters",
     "state: read",
     "state: write",
+    "control",
     "group",
     "transactional id",
 ]
@@ -104,6 +105,7 @@ def topics_of(service: str) -> Topics:
         alerts=f"{service}-alerts",
         dead_letters=f"{service}-dead-letters",
         state=f"{service}-state",
+        control=f"{service}-control",
         group=service,
         transactional_ids=(f"{service}-0",),
     )
@@ -117,6 +119,7 @@ def rights_of(topics: Topics) -> dict[str, tuple[Kind, str, list[ACLOperation]]]
         "dead letters": (Kind.TOPIC, topics.dead_letters, [ACLOperation.WRITE]),
         "state: read": (Kind.TOPIC, topics.state, [ACLOperation.READ]),
         "state: write": (Kind.TOPIC, topics.state, [ACLOperation.WRITE]),
+        "control": (Kind.TOPIC, topics.control, [ACLOperation.READ]),
         "group": (Kind.GROUP, topics.group, [ACLOperation.READ]),
         "transactional id": (Kind.TRANSACTIONAL_ID, topics.transactional_ids[0], [ACLOperation.WRITE]),
     }
@@ -242,7 +245,7 @@ def test_a_missing_right_is_named_with_the_command_that_grants_it(
     secured: Broker, unique: str, lacking: str
 ) -> None:
     topics, user = topics_of(unique), f"u{LACKING.index(lacking)}"
-    for name in (*topics.inputs, topics.alerts, topics.dead_letters, topics.state):
+    for name in (*topics.inputs, topics.alerts, topics.dead_letters, topics.state, topics.control):
         create_topic(
             secured.bootstrap_servers, name, cleanup_policy="compact" if name == topics.state else "delete"
         )
@@ -265,6 +268,9 @@ def test_all_findings_are_told_at_once_and_the_closest_names(broker: Any, unique
     create_topic(broker.bootstrap_servers, f"{unique}-predictions")
     topics = replace(topics_of(unique), inputs=(f"{unique}-prediction", f"{unique}-label"))
     create_topic(broker.bootstrap_servers, topics.state, partitions=3)
+    create_topic(
+        broker.bootstrap_servers, topics.control, retention_ms="1000", cleanup_policy="compact,delete"
+    )
     findings = check_start(plain(broker, create_topics=False), topics)
     text = "\n".join(map(str, findings))
     assert f"input topic '{unique}-prediction' does not exist" in text
@@ -274,6 +280,10 @@ def test_all_findings_are_told_at_once_and_the_closest_names(broker: Any, unique
     assert f"dead letters topic '{topics.dead_letters}' does not exist" in text
     assert f"state topic '{topics.state}' has 3 partitions" in text
     assert f"state topic '{topics.state}' has cleanup.policy=delete" in text
+    assert f"control topic '{topics.control}' has cleanup.policy=" in text
+    (forgets,) = [finding for finding in findings if "forgets commands" in finding.what]
+    assert forgets.todo.endswith("retention.ms=-1")
+    assert not forgets.stops
 
 
 def test_own_topics_are_created_once_as_they_must_be_and_by_check_not_at_all(
@@ -285,12 +295,15 @@ def test_own_topics_are_created_once_as_they_must_be_and_by_check_not_at_all(
     with closing(KafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)) as admin:
         assert topics.state not in admin.list_topics()
         assert prepare_start(plain(broker), topics) == []
-        assert {topics.state, topics.alerts, topics.dead_letters} <= set(admin.list_topics())
+        assert {own.name for own in topics.own} <= set(admin.list_topics())
         assert prepare_start(plain(broker), topics) == []
         resource = ConfigResource(ConfigResourceType.TOPIC, topics.state)
         configs = admin.describe_configs([resource])["topic"][topics.state]
         assert configs["cleanup.policy"]["value"] == "compact"
         assert configs["segment.ms"]["value"] == "600000"
+        resource = ConfigResource(ConfigResourceType.TOPIC, topics.control)
+        configs = admin.describe_configs([resource])["topic"][topics.control]
+        assert (configs["cleanup.policy"]["value"], configs["retention.ms"]["value"]) == ("delete", "-1")
 
 
 def test_a_replication_factor_that_the_cluster_cannot_give_is_refused(broker: Any, unique: str) -> None:

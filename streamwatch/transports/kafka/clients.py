@@ -15,6 +15,7 @@ from streamwatch.transports.kafka.errors import translated
 from streamwatch.transports.kafka.membership import Membership
 from streamwatch.transports.kafka.start import prepare_start
 from streamwatch.transports.kafka.topics import Topics
+from streamwatch.transports.order import kinds
 
 CLOSE_S = 5.0
 MAX_POLL_S = 60.0
@@ -71,11 +72,8 @@ def clients(config: Config, metadata_max_age_s: float) -> Clients:
                 metadata_max_age_ms=int(metadata_max_age_s * 1000),
                 **GROUP,
             )
-            if reason := _columnar(member):
-                log().warning(
-                    "kafka-python's own reader", detail=f"{reason}: a record costs four times as much to read"
-                )
-            membership = Membership(member, config.input_topics, assignor)
+            read_columns(member)
+            membership = Membership(member, kinds(config), assignor)
             membership.join()
     except BaseException:
         for client in made:
@@ -85,13 +83,17 @@ def clients(config: Config, metadata_max_age_s: float) -> Clients:
     return Clients(membership, reader, Ends(reader, uncommitted), (reader, uncommitted))
 
 
-def _columnar(member: Any) -> str | None:
-    """See `reader.columnar`. Its import fails when kafka-python has lost one of the names that it uses."""
+def read_columns(consumer: Any) -> None:
+    """See `reader.columnar`, whose import fails when kafka-python has lost one of the names that it uses."""
     try:
         from streamwatch.transports.kafka.reader import columnar
+
+        reason = columnar(consumer)
     except (ImportError, AttributeError) as error:
-        return f"kafka-python has changed: {error}"
-    return columnar(member)
+        reason = f"kafka-python has changed: {error}"
+    if reason:
+        detail = f"{reason}: a record costs four times as much to read"
+        log().warning("kafka-python's own reader", detail=detail)
 
 
 def producer(config: Config, transactional_id: str) -> Any:
@@ -110,6 +112,7 @@ def needed(config: Config) -> Topics:
         alerts=config.alerts_topic,
         dead_letters=config.dead_letters_topic,
         state=config.state_topic,
+        control=config.control_topic,
         group=config.service,
         transactional_ids=(transactional_id(config, 0),),
     )

@@ -12,7 +12,7 @@ from streamwatch.config import Config
 from streamwatch.records import Batch, Source
 from streamwatch.transports.base import Stalled
 from streamwatch.transports.kafka.columns import Columns
-from streamwatch.transports.order import LABELS, PREDICTIONS, Merge
+from streamwatch.transports.order import Merge, kinds
 
 # A partition is paused when so many of its records wait for others, and goes on at half of it.
 FULL = 40_000
@@ -34,11 +34,7 @@ class Flow:
         self._task = task
         self._idle_s = config.idle
         self._stall_s = config.stall
-        self._kinds = {
-            topic: PREDICTIONS if entry.kind == "predictions" else LABELS
-            for entry in config.inputs
-            for topic in entry.topics
-        }
+        self._kinds = kinds(config)
         self._merge = Merge(task, ())
         self._overtaken = 0
         self._begun: dict[Source, int] = {}
@@ -99,6 +95,10 @@ class Flow:
             self._behind.pop(source, None)
             self._fed_at[source] = now
 
+    def ended(self, source: Source) -> None:
+        """Nothing of it will ever come again: it holds nobody back."""
+        self._passed[source] = float("inf")
+
     def take(self, limit: int) -> Batch | None:
         batch = self._merge.take(limit, self._passed)
         self._more = batch is not None and len(batch) == limit
@@ -142,7 +142,7 @@ class Flow:
         for source in self.sources:
             position = positions.get(source)
             if ends is not None and position is not None and position >= ends[source]:
-                self._passed[source] = now - self._idle_s
+                self._passed[source] = max(now - self._idle_s, self._passed.get(source, now - self._idle_s))
                 self._behind.pop(source, None)
             elif not self._merge.buffered(source):
                 at, since = self._behind.get(source, (position, now))

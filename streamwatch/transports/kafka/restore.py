@@ -93,7 +93,7 @@ def restore(
     known = dict(mark.positions) if mark else {}
     if different and resume_from == "committed":
         known.update(committed)
-    positions, lost = yield from begin(config.start, sources, known, ends, clock)
+    positions, lost = yield from begin(config, sources, known, ends, clock)
     marked = {**known, **positions, **{source: known.get(source, 0) for source in lost}}
     chosen = bool(different) or mark is None or mark.positions != marked
     return Restored(state, engine, parts, {**known, **positions}, marked, lost, chosen)
@@ -203,7 +203,7 @@ def disagreement(
 
 
 def begin(
-    start: str,
+    config: Config,
     sources: frozenset[Source],
     known: Mapping[Source, int],
     ends: Ends,
@@ -215,6 +215,8 @@ def begin(
     2. A new partition of a topic that the mark knows begins at 0: nothing of it was seen.
     3. A position before the partition's first record goes on at that record: what lies between is lost.
     4. A position after its end (another topic of that name, or records lost by the cluster) begins at `start`.
+    5. Wherever the others begin at `start`, the control topic begins at its first record: a silence that was written
+       before the service ran holds.
     """
     first = yield from asked(lambda: ends.begin(sources), "where the input partitions begin", clock)
     stable = yield from asked(lambda: ends.stable_end(sources), "where the input partitions end", clock)
@@ -223,7 +225,8 @@ def begin(
     positions: dict[Source, int] = {}
     lost: dict[Source, int] = {}
     for source in sorted(sources):
-        fresh = first[source] if start == "earliest" else stable[source]
+        whole = config.start == "earliest" or source.topic == config.control_topic
+        fresh = first[source] if whole else stable[source]
         if source not in known and source.topic not in topics:
             positions[source] = fresh
             continue

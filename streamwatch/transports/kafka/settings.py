@@ -42,7 +42,7 @@ class KafkaSettings(BaseModel):
         -1, description="of own topics when they are created; -1 = the broker's default"
     )
     create_topics: bool = Field(
-        True, description="create own topics (alerts, dead letters, state) if missing"
+        True, description="create own topics (alerts, dead letters, state, control) if missing"
     )
 
     @property

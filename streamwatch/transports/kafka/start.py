@@ -25,6 +25,7 @@ from streamwatch.transports.kafka.errors import translated
 from streamwatch.transports.kafka.producer import Worker
 from streamwatch.transports.kafka.settings import KafkaSettings
 from streamwatch.transports.kafka.topics import (
+    CONTROL_CONFIGS,
     STATE_CONFIGS,
     OwnTopic,
     Topics,
@@ -91,7 +92,7 @@ def _findings(settings: KafkaSettings, topics: Topics) -> list[Finding]:
     with translated("ask the broker"), closing(admin(settings)) as client, _reached(settings):
         names = list(dict.fromkeys((*topics.inputs, *(own.name for own in topics.own))))
         known = {entry["name"]: entry for entry in client.describe_topics(names)}
-        findings = list(_inputs(settings, client, topics.inputs, known))
+        findings = list(unreadable(settings, client, topics.inputs, known))
         for own in topics.own:
             findings += _own(settings, client, own, known[own.name])
         findings += _group(settings, client, topics.group)
@@ -99,7 +100,7 @@ def _findings(settings: KafkaSettings, topics: Topics) -> list[Finding]:
             findings += _transactional(settings, client, transactional_id)
         readable = [
             TopicPartition(name, part["partition_index"])
-            for name in topics.inputs
+            for name in (*topics.inputs, topics.control)
             if _error(known[name]) is None
             for part in known[name]["partitions"]
         ]
@@ -120,9 +121,10 @@ def _reached(settings: KafkaSettings) -> Iterator[None]:
         ) from error
 
 
-def _inputs(
+def unreadable(
     settings: KafkaSettings, client: Any, names: Sequence[str], known: Mapping[str, Any]
 ) -> Iterator[Finding]:
+    """What keeps us from reading these input topics. `known`: the admin client's description of each."""
     for name in names:
         error = _error(known[name])
         if error is kafka.UnknownTopicOrPartitionError:
@@ -211,6 +213,13 @@ def _shape(
         what = f"{what} keeps a segment open for days (segment.ms): a restore reads all of it"
         wanted = {"segment.ms": STATE_CONFIGS["segment.ms"]}
         yield Finding(what, alter_command(settings, own.name, wanted), stops=False)
+    if own.role == "control" and int(given.get("retention.ms", {}).get("value") or -1) >= 0:
+        wanted = {"retention.ms": CONTROL_CONFIGS["retention.ms"]}
+        yield Finding(
+            f"{what} forgets commands with age (retention.ms): a first start or a replay later lacks them",
+            alter_command(settings, own.name, wanted),
+            stops=False,
+        )
     if own.role != "state" and "compact" in policy:
         yield Finding(
             f"{what} has cleanup.policy={policy}: only the last record of each key would stay",
@@ -258,7 +267,7 @@ def _offsets(settings: KafkaSettings, parts: Sequence[Any]) -> Iterator[Finding]
             client.end_offsets(list(parts), timeout_ms=int(OFFSETS_S * 1000))
         except kafka.KafkaTimeoutError:
             yield Finding(
-                "the brokers that hold the input topics do not answer",
+                "the brokers that hold the topics to be read do not answer",
                 ADDRESSES,
             )
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
-
-from kafka.errors import RetriableError
 
 from streamwatch.config import Config
 from streamwatch.records import Commit, Source
@@ -14,6 +11,8 @@ from streamwatch.transports.base import Happening, Opened
 from streamwatch.transports.kafka.clients import Clients
 from streamwatch.transports.kafka.errors import translated
 from streamwatch.transports.kafka.flow import Flow
+from streamwatch.transports.kafka.intake import hand_out, lag
+from streamwatch.transports.kafka.partitions import Fetched
 from streamwatch.transports.kafka.producer import Outgoing, TaskProducer
 from streamwatch.transports.kafka.restore import (
     ResumeFrom,
@@ -105,7 +104,7 @@ class Task:
             return f"another worker committed for it ({', '.join(map(str, different))})"
         known = {**self._committed, **self.flow.positions}
         new = frozenset(sources - known.keys())
-        positions, lost = yield from begin(self._config.start, new, known, self._clients.ends, self._clock)
+        positions, lost = yield from begin(self._config, new, known, self._clients.ends, self._clock)
         if lost:
             return "the first records of a new partition are gone"
         self.flow.begin(sources, {**known, **positions})
@@ -115,38 +114,12 @@ class Task:
 
     # Records
 
-    def hand_out(self, fetched: Mapping[Source, Sequence[Any]], limit: int) -> list[Happening]:
-        flow, membership = self.flow, self._clients.membership
-        now = self._clock()
-        flow.feed(fetched, now)
-        if asked := flow.to_ask(now, membership.has_more):
-            ends = self._stable_ends(asked)
-            flow.answer(now, ends, {source: membership.position(source) for source in asked})
-        out: list[Happening] = [*flow.stalls(now)]
-        if (batch := flow.take(limit)) is not None:
-            out.append(batch)
-        paused, resumed = flow.valves()
-        membership.pause(paused)
-        membership.resume(resumed)
-        return out
-
-    def _stable_ends(self, sources: Iterable[Source]) -> dict[Source, int] | None:
-        """None if the broker does not answer: a partition then counts as not at its end, and stalls after a while."""
-        with translated("ask where the input partitions end"):
-            try:
-                return self._clients.ends.stable_end(sources)
-            except RetriableError:
-                return None
+    def hand_out(self, fetched: Fetched, limit: int) -> list[Happening]:
+        ask, now = self._clients.ends.stable_end_if_told, self._clock()
+        return hand_out(self.flow, self._clients.membership, fetched, limit, now, ask)
 
     def lag(self) -> dict[Source, int]:
-        """By positions: control markers have offsets too, so the difference of offsets alone says more."""
-        return {source: self._lag(source) for source in self.flow.sources}
-
-    def _lag(self, source: Source) -> int:
-        membership = self._clients.membership
-        end, position = membership.highwater(source), membership.position(source)
-        ahead = max(0, end - position) if end is not None and position is not None else 0
-        return self.flow.buffered(source) + ahead
+        return lag(self.flow, self._clients.membership)
 
     # Commits
 

@@ -10,6 +10,8 @@ from streamwatch.transports.kafka.settings import KafkaSettings
 
 # Without segment.ms the cleaner never sees the active segment, and a restore reads all that was ever written.
 STATE_CONFIGS = {"cleanup.policy": "compact", "segment.ms": "600000", "retention.ms": "-1"}
+# Commands are few, a first start reads them all, and together they say who did what: they are kept.
+CONTROL_CONFIGS = {"cleanup.policy": "delete", "retention.ms": "-1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +22,16 @@ class Topics:
     alerts: str
     dead_letters: str
     state: str
+    control: str
     group: str
     transactional_ids: tuple[str, ...]
 
     @property
     def own(self) -> tuple[OwnTopic, ...]:
+        tasks = len(self.transactional_ids)
         return (
-            OwnTopic(self.state, "state", ("Read", "Write"), len(self.transactional_ids), STATE_CONFIGS),
+            OwnTopic(self.state, "state", ("Read", "Write"), tasks, STATE_CONFIGS),
+            OwnTopic(self.control, "control", ("Read",), tasks, CONTROL_CONFIGS),
             OwnTopic(self.alerts, "alerts", ("Write",)),
             OwnTopic(self.dead_letters, "dead letters", ("Write",)),
         )
@@ -34,7 +39,7 @@ class Topics:
 
 @dataclass(frozen=True, slots=True)
 class OwnTopic:
-    """A topic that we write and may create. `rights` are Kafka's names of operations."""
+    """A topic that is ours alone, and that we may create. `rights` are Kafka's names of operations."""
 
     name: str
     role: str

@@ -35,6 +35,7 @@ from streamwatch.transports.kafka.partitions import Fetched, RecordsGoneError
 from streamwatch.transports.kafka.producer import TaskProducer
 from streamwatch.transports.kafka.restore import ResumeFrom
 from streamwatch.transports.kafka.task import Task
+from streamwatch.transports.order import kinds
 
 # How long a commit may wait for a rebalance that is under way.
 SETTLE_S = 10.0
@@ -177,7 +178,7 @@ class KafkaTransport:
     def _missing(self, membership: Membership) -> set[str]:
         """Topics of which we have no partition although we have others: their records would be overtaken."""
         have = {source.topic for source in membership.sources}
-        return set(self._config.input_topics) - have if have else set()
+        return kinds(self._config).keys() - have if have else set()
 
     def _hold(self, membership: Membership) -> None:
         # A position of any kind keeps kafka-python from asking for one; nothing is fetched while it is paused.
