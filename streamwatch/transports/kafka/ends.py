@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from kafka import TopicPartition
+from kafka.errors import RetriableError
 
 from streamwatch.records import Source
+from streamwatch.transports.kafka.errors import translated
 
 CALL_S = 1.0
 
@@ -29,6 +31,24 @@ class Ends:
 
     def stable_end(self, sources: Iterable[Source]) -> dict[Source, int]:
         return _ask(self._committed.end_offsets, sources)
+
+    def stable_end_if_told(self, sources: Iterable[Source]) -> dict[Source, int] | None:
+        """None if the broker does not answer: a partition then counts as not at its end, and stalls after a while."""
+        with translated("ask where the input partitions end"):
+            try:
+                return self.stable_end(sources)
+            except RetriableError:
+                return None
+
+    def at_time(self, sources: Iterable[Source], time_s: float) -> dict[Source, int]:
+        """The first record from this time on, by its own timestamp; where there is none the partition is left out."""
+        wanted = {TopicPartition(*source): int(time_s * 1000) for source in sources}
+        answer = self._committed.offsets_for_times(wanted, timeout_ms=int(CALL_S * 1000))
+        return {
+            Source(part.topic, part.partition): found.offset
+            for part, found in answer.items()
+            if found is not None
+        }
 
     def high_watermark(self, sources: Iterable[Source]) -> dict[Source, int]:
         return _ask(self._uncommitted.end_offsets, sources)
