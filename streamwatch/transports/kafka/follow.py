@@ -47,10 +47,10 @@ def follow(settings: KafkaSettings, topic: str, from_start: bool) -> Iterator[by
             for record in sorted(records, key=lambda record: record.timestamp):
                 yield record.value
     finally:
-        _close(consumer)
+        close(consumer)
 
 
-def _close(consumer: Any) -> None:
+def close(consumer: Any) -> None:
     """What kafka-python breaks off when it closes (a metadata refresh, say) it logs as an error: nobody's concern."""
     logger = logging.getLogger("kafka")
     level = logger.level
