@@ -3,6 +3,7 @@
     StreamwatchError
     ├── OperatorError            the person who runs streamwatch: change the config, grant a right, choose
     │   ├── ConfigError          the config is wrong: all problems at once, with line and column
+    │   ├── UsageError           what was asked for on the command line cannot be done
     │   ├── StartRefused         the broker refuses us (password, TLS, rights, missing topic)
     │   └── StateError           stored state cannot be used
     │       ├── StateDamaged     bytes are not what was written
@@ -58,6 +59,10 @@ class ConfigError(OperatorError):
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__("\n".join(str(p) for p in problems))
         self.problems = problems
+
+
+class UsageError(OperatorError):
+    exit_code = 2
 
 
 class StartRefused(OperatorError):

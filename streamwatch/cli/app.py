@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from streamwatch import __version__
+from streamwatch.cli.talk import talk
 from streamwatch.errors import StreamwatchError
 
 CRASHED = 3
@@ -132,8 +133,13 @@ def tail(
     raise typer.Exit(tail(config, from_start, Wanted(model, monitor, severity, open_), as_json))
 
 
+app.add_typer(talk)
+
+
 @app.command()
-def schema(of: Annotated[Literal["alert", "event", "config"], typer.Argument(help="Of what.")]) -> None:
+def schema(
+    of: Annotated[Literal["alert", "event", "command", "config"], typer.Argument(help="Of what.")],
+) -> None:
     """Print a JSON Schema."""
     from streamwatch.cli.schema import schema
 

@@ -9,12 +9,13 @@ import msgspec
 
 from streamwatch import configfile
 from streamwatch.alerts import Alert, State
+from streamwatch.commands import Command
 from streamwatch.compose import SCHEMA_ID
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def schema(of: Literal["alert", "event", "config"]) -> str:
+def schema(of: Literal["alert", "event", "command", "config"]) -> str:
     made: dict[str, Any]
     match of:
         case "alert":
@@ -24,6 +25,8 @@ def schema(of: Literal["alert", "event", "config"]) -> str:
             said["time"] = {"type": "string", "format": "date-time"}
         case "event":
             made = event()
+        case "command":
+            made = command()
         case "config":
             made = dict(configfile.schema())
     made.pop("$schema", None)
@@ -75,3 +78,30 @@ def event() -> dict[str, Any]:
             }
         ],
     }
+
+
+def command() -> dict[str, Any]:
+    """What `silence`, `pause`, `accept` and `verdict` write; other programs may write it too."""
+    made = {
+        "$id": "urn:streamwatch:command:1",
+        "title": "Command",
+        "description": "A record on the control topic of a service: JSON, to every partition.",
+        **msgspec.json.schema(Command),
+        "examples": [
+            {
+                "command": "silence",
+                "id": "s-1a2b3c",
+                "author": "ana",
+                "reason": "backfill",
+                "match": ["monitor=error-rate", "segment.country=DE"],
+                "from": "2026-11-27T08:00:00Z",
+                "to": "2026-11-27T10:00:00Z",
+            },
+            {"command": "end", "id": "e-4d5e6f", "author": "ana", "of": "s-1a2b3c"},
+            {"command": "accept", "id": "a-7a8b9c", "author": "ana", "match": ["model=fraud"]},
+        ],
+    }
+    for name in ("Silence", "Pause"):
+        for moment in ("from", "to"):
+            made["$defs"][name]["properties"][moment]["format"] = "date-time"
+    return made

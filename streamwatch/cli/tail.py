@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from streamwatch import configfile, logs
+from streamwatch.cli.lines import printable
 from streamwatch.transports.kafka.follow import follow
 
 _COLOURS = {"critical": "31;1", "warning": "33", "info": "36", "closed": "32"}
@@ -77,6 +78,4 @@ def line(alert: Mapping[str, Any], colour: bool = False) -> str:
     head = f"{state:<9} {severity:<8}"
     if colour:
         head = f"\x1b[{_COLOURS[severity if alert['open'] else 'closed']}m{head}\x1b[0m"
-    # A summary holds names that came in events: one alert stays one line, and sends no codes to the terminal.
-    summary = "".join(c if c.isprintable() else repr(c)[1:-1] for c in data["summary"])
-    return f"{alert['time'][:19]}Z  {head}  {summary}  [{', '.join(marks)}]"
+    return f"{alert['time'][:19]}Z  {head}  {printable(data['summary'])}  [{', '.join(marks)}]"

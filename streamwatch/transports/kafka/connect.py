@@ -61,6 +61,20 @@ def producer(
     return _connected(KafkaProducer, settings, {**own, **more})
 
 
+def writer(settings: KafkaSettings, client_id: str = "streamwatch", **more: Any) -> Any:
+    """An idempotent KafkaProducer outside of transactions: what it retries is written once."""
+    own = {
+        "client_id": client_id,
+        "enable_idempotence": True,
+        "acks": "all",
+        "allow_auto_create_topics": False,
+        "max_block_ms": 10_000,
+        "delivery_timeout_ms": 15_000,
+        "request_timeout_ms": 10_000,
+    }
+    return _connected(KafkaProducer, settings, {**own, **more})
+
+
 def arguments(settings: KafkaSettings) -> dict[str, Any]:
     """What all three clients take. StartRefused if the files of TLS cannot be used."""
     common: dict[str, Any] = {
