@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from streamwatch.errors import OperatorError, TaskLost
-from streamwatch.records import Commit, Message, Source
+from streamwatch.records import Commit, Source
 from streamwatch.transports.bare import Bare, TimeMs, is_csv
 from streamwatch.transports.base import Happening, Opened, Progress
+from streamwatch.transports.jsonl import write
 from streamwatch.transports.lines import Lines, plain_name
 from streamwatch.transports.order import CONTROL, Merge
 from streamwatch.transports.recorded import BOM, is_recorded
@@ -104,7 +104,7 @@ class FilesTransport:
             raise TaskLost(f"task {commit.task} is not open")
         for stream, messages in zip(self._outputs, (commit.alerts, commit.dead_letters), strict=True):
             if stream is not None and messages:
-                _write(stream, messages)
+                write(stream, messages)
         self.offsets.update(commit.offsets)
         self.mark = commit.mark
         for key, value in commit.state.items():
@@ -187,16 +187,3 @@ def _form(path: Path) -> bool | None:
     finally:
         lines.close()
     return None
-
-
-def _write(stream: BinaryIO, messages: Sequence[Message]) -> None:
-    try:
-        stream.write(b"".join([(message.value or b"null") + b"\n" for message in messages]))
-        stream.flush()
-    except BrokenPipeError:
-        raise  # whoever read it has gone: for the command to end quietly
-    except OSError as exc:
-        name = "the output"
-        with suppress(AttributeError):
-            name = str(stream.name)
-        raise OperatorError(f"{name}: cannot be written: {exc.strerror or exc}") from exc
