@@ -55,6 +55,24 @@ LogLevel = Annotated[
     Literal["debug", "info", "warning", "error"],
     typer.Option(help="The least important log lines that are written."),
 ]
+Looked = Annotated[
+    str, typer.Argument(metavar="TOPIC|FILE", help="A topic, or a file: JSONL or CSV, also .gz.")
+]
+Servers = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="The Kafka broker; default: $KAFKA, else localhost:9092."),
+]
+KafkaFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="CONFIG",
+        dir_okay=False,
+        help="Any config file: its `kafka` block has address, TLS and password.",
+    ),
+]
+OfRecording = Annotated[
+    str | None, typer.Option("--topic", help="Which one, if a recorded file has several.")
+]
 
 
 @app.callback()
@@ -113,6 +131,39 @@ def replay(
     from streamwatch.cli.replay import replay
 
     raise typer.Exit(replay(config, data, dead_letters, log_format, log_level))
+
+
+@app.command()
+def look(
+    what: Looked,
+    bootstrap_servers: Servers = None,
+    kafka: KafkaFile = None,
+    topic: OfRecording = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Show what a topic or file holds, and what its fields probably are; only reads."""
+    from streamwatch.cli.look import Asked, look
+
+    raise typer.Exit(look(Asked(what, bootstrap_servers, kafka, topic), as_json))
+
+
+@app.command()
+def init(
+    what: Looked,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", dir_okay=False, help="Write the config here; default: stdout."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that exists.")] = False,
+    bootstrap_servers: Servers = None,
+    kafka: KafkaFile = None,
+    topic: OfRecording = None,
+) -> None:
+    """Make a first config from a topic or file: each guess with its comment."""
+    from streamwatch.cli.init import init
+    from streamwatch.cli.look import Asked
+
+    raise typer.Exit(init(Asked(what, bootstrap_servers, kafka, topic), output, force))
 
 
 @app.command()

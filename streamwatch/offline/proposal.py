@@ -1,0 +1,246 @@
+"""Which field is probably what: a `read` mapping from what a look showed, with its doubts.
+
+Rules; each guess needs a name that fits its role and values that suit it:
+
+1. features: an object with such a name; else the record itself, if it has other fields.
+2. id: unique texts or numbers in the record, a header, the key; model: few values in the record, a header, the key;
+   else the topic's name stands for the one model.
+3. time: what the decoder takes for nearly every record; else the record's own time.
+4. prediction, score, label: see `outputs`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from streamwatch.decode import Decoder, Input, Read
+from streamwatch.events import Decoded, Needs
+from streamwatch.mapping import split
+from streamwatch.offline import roles
+from streamwatch.offline.fieldprofile import Field
+from streamwatch.offline.look import Look
+from streamwatch.offline.outputs import Guess, differ, outputs
+from streamwatch.offline.unread import out_of_reach
+
+ROLES: Final = ("id", "model", "version", "time", "prediction", "score", "label", "latency_ms", "features")
+EVERYTHING: Final = Needs(frozenset({"prediction", "score", "label", "latency_ms"}), all_features=True)
+ACCEPTED: Final = 0.99  # of the records must have a time that can be read, for a field to be the time
+MOST_MODELS: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """`read` by the names of ROLES; `doubts` are about the topic as a whole."""
+
+    read: Mapping[str, Guess]
+    doubts: tuple[str, ...]
+
+    def input(self, topic: str) -> Input:
+        return Input(
+            topics=(topic,),
+            read=Read.model_validate({name: guess.place for name, guess in self.read.items()}),
+        )
+
+
+def propose(look: Look) -> Proposal:
+    features = _features(look)
+    inside = (
+        f"{features.place}." if features.field and roles.words(features.field.name) in roles.STRICT else None
+    )
+    fields = {path: field for path, field in look.fields.items() if not (inside and path.startswith(inside))}
+    found = outputs(fields)
+    taken = {guess.field.path for guess in found.values() if guess.field}
+    fields = {path: field for path, field in fields.items() if path not in taken}
+    read = {
+        "id": _id(look, fields),
+        "model": _model(look, fields),
+        "version": _version(look, fields),
+        "time": Guess({"record_time": True}, ""),
+        **found,
+        "latency_ms": _latency(fields),
+        "features": features,
+    }
+    read = {**read, "time": _time(look, fields, read)}
+    if features.place == "." and not _left(look, read):
+        read["features"] = Guess(None, "no other fields")
+    return Proposal({name: read[name] for name in ROLES}, tuple(out_of_reach(look)))
+
+
+def decoded(look: Look, proposal: Proposal, needs: Needs = EVERYTHING) -> Decoded:
+    """The sample read by the proposed mapping."""
+    return Decoder([proposal.input(look.sample.topic)], needs).decode(look.sample.records)
+
+
+def _left(look: Look, read: Mapping[str, Guess]) -> list[str]:
+    """Fields of a flat record that nothing else is read from."""
+    own = {guess.field.path for guess in read.values() if guess.field}
+    return [
+        path for path, field in look.fields.items() if "." not in path and path not in own and field.present
+    ]
+
+
+def _features(look: Look) -> Guess:
+    objects = [
+        field
+        for field in roles.ranked("features", look.fields.values())
+        if field.present
+        and field.types.get("object", 0) >= 0.9 * field.present
+        and any(child.scalar for child in children(look, field.path).values())
+    ]
+    if not objects:
+        return Guess(".", "the record itself: no object has a name such as features")
+    best, others = objects[0], objects[1:]
+    doubts = [f"`{other.path}` might also hold the features" for other in others[:2]]
+    return Guess(best.path, f"an object of {len(children(look, best.path))}", tuple(doubts), best)
+
+
+def children(look: Look, path: str) -> dict[str, Field]:
+    """The fields directly in an object, by their name in the path; of "." those of the record itself."""
+    depth = 0 if path == "." else len(split(path))
+    prefix = "" if path == "." else f"{path}."
+    return {
+        p: field for p, field in look.fields.items() if p.startswith(prefix) and len(split(p)) == depth + 1
+    }
+
+
+def _id(look: Look, fields: Mapping[str, Field]) -> Guess:
+    named = [field for field in roles.ranked("id", fields.values()) if field.named]
+    unique = [field for field in named if field.unique]
+    if unique:
+        doubts = [f"`{other.path}` is unique too" for other in unique[1:3]]
+        return Guess(unique[0].path, "all different", tuple(doubts), unique[0])
+    for name, field in _by_header(look, "id"):
+        if field.unique:
+            return Guess({"header": name}, "all different")
+    key = look.keys
+    if key.field.unique and not key.binary and key.field.present > 0.9 * look.records:
+        return Guess({"key": True}, "the keys are all different")
+    if named:
+        best = named[0]
+        doubt = f"`{best.path}` has only {best.distinct:,} different values: alerts will name events by it"
+        return Guess(best.path, "", (doubt,), best)
+    return Guess(None, "nothing looks like an id: alerts will name no events")
+
+
+def _model(look: Look, fields: Mapping[str, Field]) -> Guess:
+    suits = [
+        field
+        for field in roles.ranked("model", fields.values())
+        if field.named and field.present >= 0.9 * look.objects and _few(field)
+    ]
+    headers = [(n, f) for n, f in _by_header(look, "model") if _few(f) and f.present >= 0.9 * look.objects]
+    others = [f"`{field.path}`" for field in suits[1:3]]
+    others += [f"the header {name}" for name, _ in headers[: 2 if suits else 0]]
+    doubts = [f"{other} might also name the model" for other in others]
+    if suits or headers:
+        field = suits[0] if suits else headers[0][1]
+        if field.missing:
+            doubts.append(
+                f"{field.missing:,} of {look.objects:,} records have no model: they would be dead letters"
+            )
+        place = field.path if suits else {"header": headers[0][0]}
+        return Guess(place, differ(field), tuple(doubts), field if suits else None)
+    key = look.keys.field
+    name = look.sample.topic
+    if key.categorical and not look.keys.binary and not look.keys.null and key.distinct > 1:
+        doubt = (
+            f"the key has {key.distinct} values, always the same ones: {{key: true}} if it names the model"
+        )
+        return Guess({"const": name}, "no field names a model: one model, named after the topic", (doubt,))
+    return Guess({"const": name}, "no field names a model: one model, named after the topic")
+
+
+def _version(look: Look, fields: Mapping[str, Field]) -> Guess:
+    suits = [field for field in roles.ranked("version", fields.values()) if field.named and _few(field)]
+    doubts = [f"`{field.path}` might also be the version" for field in suits[1:2]]
+    if suits:
+        best = suits[0]
+        if roles.words(best.name) in ("version", "revision") and "model" not in roles.words(best.path):
+            doubts.append("is this the version of the model, or of the format? null if it is not the model's")
+        return Guess(best.path, differ(best), tuple(doubts), best)
+    for name, field in _by_header(look, "version"):
+        if _few(field):
+            return Guess({"header": name}, differ(field))
+    return Guess(None, "nothing looks like a version")
+
+
+def _time(look: Look, fields: Mapping[str, Field], read: Mapping[str, Guess]) -> Guess:
+    """The first candidate that the decoder reads; the sample decides, not the name alone."""
+    own = {guess.field.path for guess in read.values() if guess.field}
+    named = [field for field in roles.ranked("time", fields.values()) if field.time and field.path not in own]
+    dated = [f for f in fields.values() if f.time and f.time.startswith("RFC") and f not in named]
+    doubts: list[str] = []
+    candidates: list[tuple[Any, str, Field | None]] = [(f.path, str(f.time), f) for f in (*named, *dated)]
+    candidates += [({"header": name}, str(f.time), None) for name, f in _by_header(look, "time") if f.time]
+    good: list[tuple[Any, str, Field | None]] = []
+    for place, unit, field in candidates:
+        where = _where(place)
+        if unit in ("us", "ns"):
+            doubts.append(
+                f"{where} is in {'micro' if unit == 'us' else 'nano'}seconds: only seconds and milliseconds are read"
+            )
+            continue
+        wrong = _refused_times(look, {**read, "time": Guess(place, "")})
+        if wrong > (1 - ACCEPTED) * look.objects:
+            doubts.append(
+                f"{where} is after the record's own time in {wrong / look.objects:.0%} of the records: a clock, or a "
+                "local time without its zone? Such records would be dead letters"
+            )
+        else:
+            good.append((place, unit, field))
+    if good:
+        place, unit, field = good[0]
+        for other, _, _ in good[1:3]:
+            doubts.append(f"{_where(other)} might also be the time")
+        if unit == "RFC 3339 without zone":
+            doubts.append("has no zone and is read as UTC: is it?")
+        return Guess(
+            place, {"s": "epoch seconds", "ms": "epoch milliseconds"}.get(unit, unit), tuple(doubts), field
+        )
+    if look.first_s is None:
+        doubts.append("no field is a time, and a file has no record times: all events get this one. On a topic: "
+                      "time: {record_time: true}")  # fmt: skip
+        return Guess({"const": "2000-01-01T00:00:00Z"}, "a stand-in", tuple(doubts))
+    return Guess({"record_time": True}, "the record's own time", tuple(doubts))
+
+
+def _where(place: Any) -> str:
+    return f"`{place}`" if isinstance(place, str) else f"the header {place['header']}"
+
+
+def _refused_times(look: Look, read: Mapping[str, Guess]) -> int:
+    """How many records would be dead letters for their time."""
+    neutral = {name: Guess(None, "") for name in ("prediction", "score", "label", "latency_ms", "features", "id",
+               "version")}  # fmt: skip
+    trial = Proposal({**read, **neutral, "model": Guess({"const": "m"}, "")}, ())
+    letters = decoded(look, trial, Needs()).dead_letters
+    return sum(letter.code in ("time out of range", "field missing", "field wrong") for letter in letters)
+
+
+def _latency(fields: Mapping[str, Field]) -> Guess:
+    suits = [
+        f
+        for f in roles.ranked("latency_ms", fields.values())
+        if f.number and f.quantiles and f.quantiles[0] >= 0
+    ]
+    if suits:
+        doubts = [f"`{field.path}` might also be the latency" for field in suits[1:2]]
+        return Guess(suits[0].path, "milliseconds", tuple(doubts), suits[0])
+    other = [f for f in fields.values() if f.number and roles.DURATIONS.search(roles.words(f.name))]
+    doubts = [
+        f"`{f.path}` looks like a duration; if it is in milliseconds: latency_ms: {f.path}" for f in other[:1]
+    ]
+    return Guess(None, "nothing looks like a latency in milliseconds", tuple(doubts))
+
+
+def _by_header(look: Look, role: str) -> Iterator[tuple[str, Field]]:
+    found = [(rank, name) for name in look.headers if (rank := roles.header_rank(role, name)) is not None]
+    for _, name in sorted(found):
+        yield name, look.headers[name]
+
+
+def _few(field: Field) -> bool:
+    """Few enough to be names of models or versions; of few records hardly more can be said."""
+    return 0 < field.distinct <= MOST_MODELS and (field.present < 10 or field.distinct <= field.present / 2)
