@@ -33,12 +33,12 @@ def partitions(
     that we need on each; StartRefused with what to grant if they are not ours."""
     with translated("ask the broker"), closing(connect.admin(settings, CLIENT)) as client:
         found = {entry["name"]: entry for entry in client.describe_topics(list(topics))}
-    lacking = [
-        f"{settings.principal} may not {' or '.join(missing).lower()} the topic {topic!r}. "
-        f"To do: {grant_command(settings, missing, 'topic', topic)}"
-        for topic, operations in topics.items()
-        if (missing := _missing(operations, found[topic]))
-    ]
+        lacking = [
+            f"{settings.principal} may not {' or '.join(missing).lower()} the topic {topic!r}. "
+            f"To do: {grant_command(settings, missing, 'topic', topic)}"
+            for topic, operations in topics.items()
+            if (missing := _missing(operations, found[topic]))
+        ]
     if lacking:
         raise StartRefused("\n".join(lacking))
     return {
@@ -103,7 +103,7 @@ class Bystander:
 
     def all(self, sources: Sequence[Source]) -> Iterator[Any]:
         """All that is committed by now."""
-        yield from self._read(self.bounds(sources))
+        yield from self.between(self.bounds(sources))
 
     def newest(self, sources: Sequence[Source], step: int) -> Iterator[list[Any]]:
         """All that is committed by now, in steps of at most so many offsets a partition, going back. Each step has
@@ -112,13 +112,13 @@ class Bystander:
         while bounds := {source: (first, stop) for source, (first, stop) in bounds.items() if first < stop}:
             starts = {source: max(first, stop - step) for source, (first, stop) in bounds.items()}
             records = list(
-                self._read({source: (starts[source], stop) for source, (_, stop) in bounds.items()})
+                self.between({source: (starts[source], stop) for source, (_, stop) in bounds.items()})
             )
             yield sorted(records, key=lambda record: (record.timestamp, record.offset), reverse=True)
             bounds = {source: (first, starts[source]) for source, (first, _) in bounds.items()}
 
-    def _read(self, bounds: Mapping[Source, tuple[int, int]]) -> Iterator[Any]:
-        """Of each partition the records [first, stop)."""
+    def between(self, bounds: Mapping[Source, tuple[int, int]]) -> Iterator[Any]:
+        """Of each partition the committed records [first, stop)."""
         stops = {TopicPartition(*source): stop for source, (first, stop) in bounds.items() if first < stop}
         self._consumer.assign(list(stops))
         for part in stops:
