@@ -85,3 +85,9 @@ def test_one_that_got_nothing_has_no_buckets() -> None:
     sketch = Sketch()
     sketch.add(np.zeros(0), np.zeros(0))
     assert len(sketch.buckets()) == 0
+
+
+def test_a_stream_of_few_values_has_few_buckets() -> None:
+    """Or ten thousand stream keys would be 160 MB."""
+    for n in (1, 10, 100):
+        assert len(of(np.arange(float(n)) * 1000.0 + START_S, np.ones(n))) <= max(16, 2 * n)
