@@ -87,6 +87,16 @@ class MadeBy(msgspec.Struct, frozen=True, kw_only=True):
     reference: str | None = None
 
 
+class SilencedBy(msgspec.Struct, frozen=True, kw_only=True):
+    """What marks the alert: the id of a silence or the name of a window, and until when at most (None: no end in
+    sight). `author` is None for a window of the config."""
+
+    name: str
+    author: str | None
+    reason: str | None
+    until: str | None
+
+
 class AlertData(msgspec.Struct, frozen=True, kw_only=True):
     """The body of an alert. `key` is a pager's dedup key; `incident` is the id of the incident's first firing."""
 
@@ -107,6 +117,7 @@ class AlertData(msgspec.Struct, frozen=True, kw_only=True):
     unseen: Unseen | None = None
     promise: Promise
     labels: Labels | None
+    silenced_by: SilencedBy | None = None
     evidence: tuple[Evidence, ...]
     evidence_cut: int = 0
     members: tuple[str, ...] = ()

@@ -16,6 +16,7 @@ from streamwatch.alerts import (
     MadeBy,
     Onset,
     Promise,
+    SilencedBy,
     State,
     Unseen,
     dedup_key,
@@ -29,6 +30,7 @@ from streamwatch.events import StreamKey
 from streamwatch.policy import Decision, Drift, Look, is_open
 from streamwatch.trail import Trail
 from streamwatch.watcher import BLIND, Watcher, drift_name
+from streamwatch.windows import NEVER, InForce, covered_until
 
 SCHEMA_ID = f"urn:streamwatch:alert:{SCHEMA_VERSION}"
 
@@ -49,14 +51,26 @@ class Composer:
         decision: Decision,
         drift: Drift | None,
         found: Detection | Look | None = None,
+        mute: InForce | None = None,
     ) -> Alert:
         """`drift` is what stands after the decision, or stood before it when nothing does any more. `found` is what
-        was found just now, if anything; else the alert goes on from what was said before."""
+        was found just now, if anything; else the alert goes on from what was said before. `mute` marks it."""
         assert decision.state is not None
         state, reason, time_s = decision.state, decision.reason, decision.time_s
         monitor, policy = watcher.monitor, watcher.monitor.policy
         before = watcher.said.get(about)
-        alert_id = self.id(key, trail, watcher.monitor.name, watcher.label, about, watcher.digest, decision)
+        silenced_by = None if mute is None else _silenced_by(mute, time_s)
+        by = before.data.silenced_by if reason == "unsilenced" and before is not None else silenced_by
+        alert_id = self.id(
+            key,
+            trail,
+            watcher.monitor.name,
+            watcher.label,
+            about,
+            watcher.digest,
+            decision,
+            by.name if by is not None and reason in ("silenced", "unsilenced") else "",
+        )
         change = None
         direction: Literal["up", "down"] | None = None
         if drift is not None:
@@ -93,13 +107,15 @@ class Composer:
             unseen=unseen,
             promise=Promise(),
             labels=Labels(read="inline") if watcher.signal.of_labels else None,
+            silenced_by=silenced_by,
             evidence=evidence,
             evidence_cut=cut,
             made_by=self.made_by,
             owner=policy.owner,
             runbook=policy.runbook,
             tags=policy.tags,
-            summary=f"{_named(watcher)} of {key} {_happened(state, reason, change, unseen)}",
+            summary=f"{_named(watcher)} of {key} {_happened(state, reason, change, unseen)}"
+            + (_until(silenced_by) if reason == "silenced" and silenced_by is not None else ""),
         )
         alert = Alert(
             id=alert_id,
@@ -110,6 +126,7 @@ class Composer:
             dataschema=SCHEMA_ID,
             severity=policy.severity,
             open=is_open(state),
+            silenced=mute is not None,
             data=data,
         )
         return fitted(alert)
@@ -144,7 +161,10 @@ class Composer:
         about: str,
         digest: str,
         decision: Decision,
+        by: str = "",
     ) -> str:
+        """`by`: whose silence began or ended: two of them may do so at one time."""
+        parts = (by,) if by else ()
         return stable_id(
             self.source,
             monitor,
@@ -159,6 +179,7 @@ class Composer:
             trail.last_id,
             trail.n,
             digest,
+            *parts,
         )
 
 
@@ -166,6 +187,7 @@ _ENDED = {
     "retired": "the version has no events any more while another has",
     "evicted": "too many stream keys, and this one was silent longest",
     "removed": "the monitor was changed or removed from the config",
+    "accepted": "the level was accepted as the new normal",
 }
 
 
@@ -186,13 +208,27 @@ def _signal(watcher: Watcher, name: str) -> dict[str, Any]:
     return described
 
 
+def _silenced_by(mute: InForce, time_s: float) -> SilencedBy:
+    until_s = covered_until((mute,), time_s)
+    return SilencedBy(
+        name=mute.name,
+        author=mute.author,
+        reason=mute.reason,
+        until=None if until_s == NEVER else rfc3339(until_s),
+    )
+
+
+def _until(by: SilencedBy) -> str:
+    return f"; silenced by {by.author or by.name}" + (f" until {by.until}" if by.until else "")
+
+
 def _happened(state: State, reason: str, change: Change | None, unseen: Unseen | None) -> str:
     if state in ("blind", "seeing"):
         if state == "seeing":
             return "sees again: its values are usable"
         counts = "" if unseen is None else f": {unseen.count} of the last {unseen.of} values"
         what = "missing" if unseen is not None and unseen.limit == 1.0 else "unusable"
-        again = "is still blind" if reason == "reminder" else "is blind"
+        again = "is still blind" if reason in ("reminder", "silenced", "unsilenced") else "is blind"
         return f"{again}{counts} {what}" if counts else again
     assert change is not None
     was, now = _short(change.from_), _short(change.to)
@@ -200,7 +236,7 @@ def _happened(state: State, reason: str, change: Change | None, unseen: Unseen |
         return f"settled at {now} (was {was} before)"
     verb = "rose" if change.to >= change.from_ else "fell"
     match reason:
-        case "reminder":
+        case "reminder" | "silenced" | "unsilenced":
             return f"is still open: {verb} from {was} to {now}"
         case "improved":
             return f"improved: now {now} (was {was} before the change)"

@@ -14,6 +14,7 @@ from streamwatch.policy import Policy
 from streamwatch.signals import ModelSpec, Signal, Where
 from streamwatch.transports.kafka.settings import KafkaSettings
 from streamwatch.units import Seconds
+from streamwatch.windows import Window
 
 Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,99}$")]
 
@@ -83,6 +84,7 @@ class Config(Frozen):
         default_factory=dict, description='by model; "*" is for every model without an entry'
     )
     monitors: tuple[Monitor, ...] = Field(min_length=1)
+    windows: tuple[Window, ...] = Field((), description="times in which alerts are muted, or nothing is read")
     tasks: Literal["one"] = Field("one", description="how the work is cut: one task for all partitions")
     start: Literal["earliest", "latest"] = Field("latest", description="where the very first start begins")
     commit_every: Seconds = Field(1.0, description="state and offsets are committed at least this often")

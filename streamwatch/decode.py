@@ -69,7 +69,7 @@ class Decoder:
             parts.append(self._events(columns, batch, at, dead))
         return Decoded(
             _merge([part for part in parts if len(part)] or parts[:1]),
-            [self._dead_letter(batch, row, dead[row]) for row in sorted(dead)],
+            [self.dead_letter(batch, row, dead[row]) for row in sorted(dead)],
             int((of_record < 0).sum()),
             tombstones,
         )
@@ -101,7 +101,7 @@ class Decoder:
             columns.all_features(rows),
         )
 
-    def _dead_letter(self, batch: Batch, row: int, error: SenderError) -> DeadLetter:
+    def dead_letter(self, batch: Batch, row: int, error: SenderError) -> DeadLetter:
         topic, partition = batch.sources[batch.source[row]]
         return DeadLetter(
             topic,

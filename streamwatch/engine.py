@@ -2,27 +2,36 @@
 
 It returns and does not send: no clock, no I/O, no log. Time is stream time: the running maximum of the events' own
 times. Results never depend on how records fall into batches, and an engine restored from what `changes` and `mark`
-gave goes on exactly.
+gave goes on exactly. Commands stand among the records, and act at their place.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
+
 from streamwatch.alerts import Alert
+from streamwatch.commands import command
 from streamwatch.compose import Composer
 from streamwatch.config import Config
+from streamwatch.control import STATE_KEY, Control
 from streamwatch.decode import Decoder
-from streamwatch.errors import StateDamaged, StateForeign
+from streamwatch.errors import SenderError, StateDamaged, StateForeign
 from streamwatch.events import DeadLetter, StreamKey
+from streamwatch.execute import Execution, Obeyed
 from streamwatch.ledger import Ledger
 from streamwatch.passage import Passage
 from streamwatch.plan import Plan, Unwatched, cut_of
 from streamwatch.policy import Decision
 from streamwatch.records import Batch
+from streamwatch.sketch import Sketch
 from streamwatch.state import pack, unpack
+from streamwatch.voice import Voice
+from streamwatch.windows import covering
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +42,7 @@ class Output:
     evicted   stream keys that went because there were too many
     retired   stream keys of versions that are silent while another is not
     unwatched monitors that cannot watch a model which has just appeared; each is said once
+    obeyed    commands, in their order
     """
 
     alerts: Sequence[Alert] = ()
@@ -44,6 +54,14 @@ class Output:
     evicted: Sequence[StreamKey] = ()
     retired: Sequence[StreamKey] = ()
     unwatched: Sequence[Unwatched] = ()
+    obeyed: Sequence[Obeyed] = ()
+
+
+class OpenAlert(NamedTuple):
+    """What is open: the alert last said of it, and the stream time of its first."""
+
+    alert: Alert
+    since_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,34 +90,68 @@ class Gauge(NamedTuple):
     open: bool
     blind: bool
     reference: float | None = None
+    silenced: bool = False
+    paused: bool = False
 
 
 class Engine:
-    def __init__(self, config: Config, task: int = 0) -> None:
+    """`sketch`: watchers draw what they read, see `sketches`."""
+
+    def __init__(self, config: Config, task: int = 0, sketch: bool = False) -> None:
         self.config = config
         self.task = task
         self.stream_time_s: float | None = None
         self.restored = Restored()
-        self._plan = Plan(config)
+        self.control = Control(config)
+        self._plan = Plan(config, self.control, sketch)
         self._decoder = Decoder(
             config.inputs, self._plan.needs, config.ahead, config.outputs.dead_letters.payload
         )
         self._composer = Composer(config)
         self._ledger = Ledger()
+        self._voice = Voice(self._composer, self._ledger, self.control)
+        self._execution = Execution(self._plan, self._ledger, self.control, self._voice)
 
     def process(self, batch: Batch) -> Output:
+        commands = [
+            index for index, source in enumerate(batch.sources) if source.topic == self.config.control_topic
+        ]
+        rows = np.flatnonzero(np.isin(batch.source, commands)).tolist() if commands else []
+        outputs: list[Output] = []
+        start = 0
+        for row in rows:
+            if row > start:
+                outputs.append(self._events(batch.rows(start, row)))
+            outputs.append(self._command(batch, row))
+            start = row + 1
+        if start < len(batch) or not outputs:
+            outputs.append(self._events(batch.rows(start, len(batch))))
+        return outputs[0] if len(outputs) == 1 else _joined(outputs)
+
+    def _command(self, batch: Batch, row: int) -> Output:
+        value = batch.value[row]
+        if value is None:
+            return Output(tombstones=1)
+        try:
+            alerts, obeyed = self._execution.obey(command(value), self.stream_time_s)
+        except SenderError as error:
+            return Output(dead_letters=[self._decoder.dead_letter(batch, row, error)])
+        return Output(alerts, obeyed=[obeyed])
+
+    def _events(self, batch: Batch) -> Output:
         decoded = self._decoder.decode(batch)
         if not len(decoded.events):
             return Output((), decoded.dead_letters, 0, decoded.ignored, decoded.tombstones)
         passage = Passage(
             self.config,
             self._plan,
-            self._composer,
+            self._voice,
             self._ledger,
             batch,
             decoded.events,
             self.stream_time_s,
         )
+        self.control.began(float(decoded.events.time_s[0]))
         passage.run()
         self.stream_time_s = passage.stream_time_s
         return Output(
@@ -116,23 +168,30 @@ class Engine:
 
     def changes(self) -> dict[str, bytes | None]:
         """State that changed since the last call, by key; None = deleted. To be committed with the alerts."""
-        return self._ledger.changes()
+        return {**self._ledger.changes(), **self.control.changes()}
 
     def mark(self) -> bytes:
         """What the task as a whole needs to go on."""
         return pack("mark", {"service": self.config.service, "stream_time_s": self.stream_time_s})
 
     @classmethod
-    def restore(cls, config: Config, task: int, state: Mapping[str, bytes], mark: bytes) -> Engine:
+    def restore(
+        cls, config: Config, task: int, state: Mapping[str, bytes], mark: bytes, sketch: bool = False
+    ) -> Engine:
         """An engine that goes on from what `changes` and `mark` gave; StateError if that cannot be used."""
-        engine = cls(config, task)
+        engine = cls(config, task, sketch)
         if mark:
             engine._restore_mark(unpack("mark", mark, "mark"))
+            said = state.get(STATE_KEY)
+            content = None if said is None else unpack(STATE_KEY, said, STATE_KEY)
+            engine.control.load(content, engine.stream_time_s)
         kept: set[str] = set()
         dropped: set[str] = set()
         alerts: list[Alert] = []
         decision = Decision("ended", "removed", engine.stream_time_s or 0.0)
         for where, data in sorted(state.items()):
+            if where == STATE_KEY:
+                continue
             stream, names, removed = engine._plan.load(unpack("key", data, where), where)
             kept.update(names)
             dropped.update(watcher.monitor for watcher in removed)
@@ -172,7 +231,26 @@ class Engine:
     def stream_keys(self) -> int:
         return len(self._ledger.streams)
 
+    def open(self) -> list[OpenAlert]:
+        """What is open, by stream key and monitor."""
+        found = []
+        for stream in sorted(self._ledger.streams.values(), key=lambda stream: stream.order):
+            for _, watcher in sorted(stream.watchers.items()):
+                for about, said in sorted(watcher.said.items()):
+                    found.append(OpenAlert(said, watcher.standing(about).since_s))
+        return found
+
+    def sketches(self) -> dict[tuple[StreamKey, str, str], Sketch]:
+        """What watchers drew, by stream key, monitor and signal."""
+        return {
+            (key, watcher.monitor.name, watcher.label): watcher.sketch
+            for key, stream in self._ledger.streams.items()
+            for watcher in stream.watchers.values()
+            if watcher.sketch is not None
+        }
+
     def gauges(self) -> list[Gauge]:
+        now_s = self.stream_time_s
         return [
             Gauge(
                 key.model,
@@ -186,7 +264,29 @@ class Engine:
                 watcher.detector.warm,
                 bool(watcher.drifts),
                 watcher.blindness is not None,
+                None,
+                any(said.silenced for said in watcher.said.values()),
+                now_s is not None and covering(watcher.applied.skips, now_s) is not None,
             )
             for key, stream in self._ledger.streams.items()
             for watcher in stream.watchers.values()
         ]
+
+
+def _joined(outputs: Sequence[Output]) -> Output:
+    """The outputs of the parts of one batch as one."""
+    unusable: Counter[str] = Counter()
+    for output in outputs:
+        unusable.update(output.unusable)
+    return Output(
+        [alert for output in outputs for alert in output.alerts],
+        [letter for output in outputs for letter in output.dead_letters],
+        sum(output.events for output in outputs),
+        sum(output.ignored for output in outputs),
+        sum(output.tombstones for output in outputs),
+        unusable,
+        [key for output in outputs for key in output.evicted],
+        [key for output in outputs for key in output.retired],
+        [one for output in outputs for one in output.unwatched],
+        [one for output in outputs for one in output.obeyed],
+    )

@@ -75,7 +75,7 @@ class DeadLetter:
     """A record that could not be read, by its coordinates. `payload` is empty unless the config asks for it.
 
     code    one of: "not json", "not an object", "field missing", "field wrong", "time out of range",
-            "not utf-8", "too deep", "empty"
+            "not utf-8", "too deep", "empty"; on the control topic "not a command"
     field   the dotted path in the record, or "" for the record as a whole
     reason  a sentence: the field, what was expected, what came
     """

@@ -11,10 +11,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
+import msgspec
+
 from streamwatch.alerts import Alert
 from streamwatch.engine import Engine, Restored
 from streamwatch.errors import PlatformError
 from streamwatch.events import DeadLetter, StreamKey
+from streamwatch.execute import Obeyed
 from streamwatch.logs import RateLimit, log
 from streamwatch.observer import Work
 from streamwatch.transports.base import Closed, Opened, Progress, Stalled
@@ -90,6 +93,8 @@ class Journal:
             _keys(log().warning, "evicted", work.task, work.evicted)
         if work.retired:
             _keys(log().info, "retired", work.task, work.retired)
+        for obeyed in work.obeyed:
+            command_line(work.task, obeyed)
         for strange in work.unwatched:
             log().warning("not watched", task=work.task, **strange._asdict())
         self._unusable.update(work.unusable)
@@ -190,6 +195,15 @@ def alert_line(task: int, alert: Alert) -> None:
         owner=data.owner,
         summary=data.summary,
     )
+
+
+def command_line(task: int, obeyed: Obeyed) -> None:
+    """One that is about nothing just now is worth a second look: a name may be misspelt."""
+    said = msgspec.to_builtins(obeyed.command)
+    kind = said.pop("command")
+    about_nothing = not obeyed.watchers and kind not in ("end", "verdict")
+    write = log().warning if about_nothing else log().info
+    write("command", task=task, command=kind, watchers=obeyed.watchers, **said)
 
 
 def _keys(write: Callable[..., object], word: str, task: int, keys: Sequence[StreamKey]) -> None:

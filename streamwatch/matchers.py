@@ -28,6 +28,9 @@ class Matcher(NamedTuple):
     def fits(self, subject: Mapping[str, str]) -> bool:
         return _fits(self.parts, subject.get(self.name, "")) is self.equal
 
+    def __str__(self) -> str:
+        return f"{self.name}{'=' if self.equal else '!='}{'*'.join(self.parts)}"
+
 
 def matcher(text: str, more: tuple[str, ...] = ()) -> Matcher:
     """ValueError if it is none. `more`: names that are known here besides.

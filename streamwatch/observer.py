@@ -14,6 +14,7 @@ from streamwatch.alerts import Alert
 from streamwatch.engine import Engine, Restored
 from streamwatch.errors import PlatformError
 from streamwatch.events import DeadLetter, StreamKey
+from streamwatch.execute import Obeyed
 from streamwatch.plan import Unwatched
 from streamwatch.transports.base import Closed, Opened, Progress, Stalled
 
@@ -33,6 +34,7 @@ class Work:
     evicted: Sequence[StreamKey] = ()
     retired: Sequence[StreamKey] = ()
     unwatched: Sequence[Unwatched] = ()
+    obeyed: Sequence[Obeyed] = ()
 
     @property
     def counts(self) -> dict[str, int]:

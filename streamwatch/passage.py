@@ -14,7 +14,6 @@ from collections.abc import Mapping
 import numpy as np
 
 from streamwatch.alerts import Alert
-from streamwatch.compose import Composer
 from streamwatch.config import Config
 from streamwatch.detectors.base import Detection
 from streamwatch.events import Events, StreamKey
@@ -31,10 +30,13 @@ from streamwatch.policy import (
     on_time_blind,
 )
 from streamwatch.records import Batch
-from streamwatch.rowgroups import UNVERSIONED, Cut, Keyed, keyed
+from streamwatch.rowgroups import UNVERSIONED, Cut, Keyed, Rows, keyed
+from streamwatch.series import Bools
 from streamwatch.stream import Order, Stream
 from streamwatch.trail import Track
-from streamwatch.watcher import BLIND, Found, Watcher, drift_about, drift_name
+from streamwatch.voice import Voice
+from streamwatch.watcher import BLIND, MUTE, Found, Watcher, drift_about, drift_name
+from streamwatch.windows import covered
 
 
 class Passage:
@@ -44,7 +46,7 @@ class Passage:
         self,
         config: Config,
         plan: Plan,
-        composer: Composer,
+        voice: Voice,
         ledger: Ledger,
         batch: Batch,
         events: Events,
@@ -52,7 +54,7 @@ class Passage:
     ) -> None:
         self._config = config
         self._plan = plan
-        self._composer = composer
+        self._voice = voice
         self._ledger = ledger
         self._events = events
         self._readings = Readings(events)
@@ -71,6 +73,7 @@ class Passage:
         self._arrivals: list[tuple[int, str, str, StreamKey]] | None = None
         self._silent: list[tuple[float, Order, StreamKey]] | None = None
         self._touched: dict[int, Watcher] = {}
+        self._covered: dict[int, Bools | None] = {}
         self.alerts: list[Alert] = []
         self.evicted: list[StreamKey] = []
         self.retired: list[StreamKey] = []
@@ -227,10 +230,8 @@ class Passage:
             if self._arrivals is not None and again is not None:
                 bisect.insort(self._arrivals, (again, key.model, str(key), key))
             for _, watcher in sorted(stream.watchers.items()):
-                for about, said in sorted(watcher.said.items()):
-                    self.alerts.append(
-                        self._composer.ended(key, stream.trail, watcher.digest, about, said, decision)
-                    )
+                for about in sorted(watcher.said):
+                    self.alerts.append(self._voice.end(stream, watcher, about, decision))
         (self.evicted if reason == "evicted" else self.retired).extend(keys)
 
     # ---- who reads what
@@ -252,7 +253,10 @@ class Passage:
                 self._ledger.changed(key)
                 active.append(stream)
                 stream.trail.start(rows)
-                for watcher, reading, mine in self._plan.reads(stream, rows, self._readings):
+                for watcher, reading, of_signal in self._plan.reads(stream, rows, self._readings):
+                    mine = self._not_skipped(watcher, of_signal) if watcher.applied.skips else of_signal
+                    if not len(mine):
+                        continue
                     self._touched[id(watcher)] = watcher
                     for item in watcher.read(reading, self._events.time_s, mine):
                         about = BLIND if isinstance(item.what, Look) else drift_about(item.what.name)
@@ -265,6 +269,16 @@ class Passage:
         self._pass_time(stop - 1)
         for stream in active:
             stream.trail.forward(self._track, stop)
+
+    def _not_skipped(self, watcher: Watcher, rows: Rows) -> Rows:
+        """Those whose events are not of a time that a window or a pause lets the watcher skip."""
+        for window in watcher.applied.skips:
+            if id(window) not in self._covered:
+                self._covered[id(window)] = covered((window,), self._events.time_s)
+            skipped = self._covered[id(window)]
+            if skipped is not None:
+                rows = rows[~skipped[rows]]
+        return rows
 
     # ---- what is said
 
@@ -295,13 +309,16 @@ class Passage:
             policy, now_s = watcher.monitor.policy, float(stream_s[at])
             decision: Decision | None
             drift: Drift | None = None
-            if about == BLIND:
+            if about.startswith(MUTE):
+                self.alerts.extend(self._voice.mute(stream, watcher, about.removeprefix(MUTE), due_s))
+                decision = None
+            elif about == BLIND:
                 assert watcher.blindness is not None
                 decision, watcher.blindness = on_time_blind(policy, watcher.blindness, now_s)
             else:
                 name = drift_name(about)
                 drift = watcher.drifts.pop(name)
-                decision, after = on_time(policy, drift, now_s)
+                decision, after = on_time(policy, drift, watcher.settle_s(drift), now_s)
                 if after is not None:
                     watcher.drifts[name] = drift = after
             if decision is not None:
@@ -317,10 +334,4 @@ class Passage:
         drift: Drift | None,
         what: Detection | Look | None = None,
     ) -> None:
-        alert = self._composer.alert(stream.key, stream.trail, watcher, about, decision, drift, what)
-        self.alerts.append(alert)
-        if alert.open:
-            watcher.said[about] = alert
-        else:
-            watcher.said.pop(about, None)
-        self._ledger.changed(stream.key)
+        self.alerts.append(self._voice.say(stream, watcher, about, decision, drift, what))

@@ -10,11 +10,13 @@ import numpy as np
 from streamwatch.alerts import Alert, stable_id
 from streamwatch.categories import writable
 from streamwatch.config import Config, Monitor, plain
+from streamwatch.control import Control
 from streamwatch.errors import StateDamaged
 from streamwatch.events import Events, Needs, StreamKey
 from streamwatch.rowgroups import Cut, Rows
 from streamwatch.series import Bools, Reading, floats
 from streamwatch.signals import ModelSpec, Signal
+from streamwatch.sketch import Sketch
 from streamwatch.stream import Stream
 from streamwatch.trail import Trail
 from streamwatch.watcher import Watcher, said_before
@@ -52,8 +54,12 @@ class Unwatched(NamedTuple):
 
 
 class Plan:
-    def __init__(self, config: Config) -> None:
+    """`control` says which windows are about a watcher. `sketch`: watchers draw what they read."""
+
+    def __init__(self, config: Config, control: Control, sketch: bool = False) -> None:
         self.config = config
+        self._control = control
+        self._sketch = sketch
         self.needs = _needs(config)
         self.cuts = tuple(dict.fromkeys(cut for monitor in config.monitors for cut in _cuts(monitor)))
         self._digests: dict[tuple[int, str], str] = {}
@@ -111,13 +117,25 @@ class Plan:
         stream = Stream(key)
         for entry in self.entries(key):
             if entry.monitor.of is None:
-                stream.add(self.watcher(entry, entry.monitor.signal, key.model))
+                stream.add(self.watcher(entry, entry.monitor.signal, key))
         return stream
 
-    def watcher(self, entry: Entry, signal: Signal, model: str) -> Watcher:
+    def watcher(self, entry: Entry, signal: Signal, key: StreamKey) -> Watcher:
         monitor = entry.monitor
         detector = monitor.detector.build(signal.value_kind(entry.spec), monitor.policy.direction)
-        return Watcher(monitor, entry.position, signal, detector, self.digest(entry.position, model))
+        digest = self.digest(entry.position, key.model)
+        return self._set_up(Watcher(monitor, entry.position, signal, detector, digest), key)
+
+    def _set_up(self, watcher: Watcher, key: StreamKey) -> Watcher:
+        control = self._control
+        watcher.applied = control.applied(watcher.subject(key)) if control.windows else control.unaffected
+        watcher.sketch = Sketch() if self._sketch else None
+        return watcher
+
+    def restart(self, watcher: Watcher, model: str) -> None:
+        """The detector begins anew, with what is read from now on."""
+        kind = watcher.signal.value_kind(self.config.spec(model))
+        watcher.detector = watcher.monitor.detector.build(kind, watcher.monitor.policy.direction)
 
     def reads(
         self, stream: Stream, rows: Rows, readings: Readings
@@ -147,7 +165,7 @@ class Plan:
             why = f"at most {MAX_FEATURES} features are watched: {arriving[room][1]!r} and later ones are not"
             self._tell(Unwatched(entry.monitor.name, stream.key.model, why))
         for first, _, signal in arriving[:room]:
-            watcher = self.watcher(entry, signal, stream.key.model)
+            watcher = self.watcher(entry, signal, stream.key)
             stream.add(watcher)
             yield watcher, readings.of(entry, signal, watcher.label), rows[first:]
 
@@ -234,7 +252,8 @@ class Plan:
                 removed.append(Removed(name, digest, said_before(dump)))
                 continue
             kind = signal.value_kind(entry.spec)
-            stream.add(Watcher.load(dump, entry.monitor, entry.position, signal, kind))
+            loaded = Watcher.load(dump, entry.monitor, entry.position, signal, kind)
+            stream.add(self._set_up(loaded, key))
             kept.append(name)
         return stream, tuple(kept), removed
 

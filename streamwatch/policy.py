@@ -25,6 +25,13 @@ Rules for a look at the usable values:
     11  not blind, no value came at all                                    blind, "no values"
     12  blind, a whole look was good                                       seeing, "usable again"; nothing stands
     13  blind, nothing was said for `repeat_every`                         blind, "reminder"
+
+Rules for silences and windows that mute, while something stands:
+
+    14  what was said last is not marked, and now it would be              said again, "silenced"
+    15  what was said last is marked, and now it would not be              said again, "unsilenced"
+
+Where windows or a pause let a detector skip, the time that they cover does not count as quiet (rule 8).
 """
 
 from __future__ import annotations
@@ -41,7 +48,8 @@ from streamwatch.units import Seconds, Share
 Reason = Literal[
     "first", "improved", "turned", "worse", "reminder", "quiet",
     "unusable values", "no values", "usable again",
-    "retired", "evicted", "removed",
+    "silenced", "unsilenced",
+    "retired", "evicted", "removed", "accepted",
     "other direction", "small", "known",
 ]  # fmt: skip
 
@@ -164,18 +172,19 @@ def on_detection(
     return Decision("firing", reason, now_s), replace(drift, said=found.after, said_s=now_s, detected_s=now_s)
 
 
-def drift_due_s(policy: Policy, drift: Drift) -> float:
+def drift_due_s(policy: Policy, drift: Drift, settle_s: float) -> float:
     """The stream time at which `on_time` next has something to say."""
-    settle_s = drift.detected_s + policy.settle_after
     if policy.repeat_every == 0:
         return settle_s
     return min(settle_s, drift.said_s + policy.repeat_every)
 
 
-def on_time(policy: Policy, drift: Drift, now_s: float) -> tuple[Decision | None, Drift | None]:
-    """Rules 8 and 9. The alert's time is when it was due, not when that was noticed; of several reminders that
-    are due at once (stream time jumped) only the last is written."""
-    settle_s = drift.detected_s + policy.settle_after
+def on_time(
+    policy: Policy, drift: Drift, settle_s: float, now_s: float
+) -> tuple[Decision | None, Drift | None]:
+    """Rules 8 and 9. `settle_s`: when `settle_after` has passed since the last detection, not counting times that
+    were skipped. The alert's time is when it was due, not when that was noticed; of several reminders that are due
+    at once (stream time jumped) only the last is written."""
     if now_s >= settle_s:
         return Decision("settled", "quiet", settle_s), None
     said_s = _reminder_s(policy, drift.said_s, now_s)
@@ -208,6 +217,13 @@ def on_time_blind(
     if said_s is None:
         return None, blindness
     return Decision("blind", "reminder", said_s), replace(blindness, said_s=said_s)
+
+
+def on_mute(state: State, silenced: bool, muted: bool, now_s: float) -> Decision | None:
+    """Rules 14 and 15: `silenced` is what was said last, `muted` what is true."""
+    if silenced == muted:
+        return None
+    return Decision(state, "silenced" if muted else "unsilenced", now_s)
 
 
 def _reminder_s(policy: Policy, said_s: float, now_s: float) -> float | None:

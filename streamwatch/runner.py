@@ -16,6 +16,7 @@ from streamwatch.config import Config
 from streamwatch.engine import Engine
 from streamwatch.errors import PlatformError
 from streamwatch.events import DeadLetter, StreamKey
+from streamwatch.execute import Obeyed
 from streamwatch.observer import Observer, Silent, Work
 from streamwatch.plan import Unwatched
 from streamwatch.records import Batch, Commit, Source
@@ -72,14 +73,15 @@ def run(
     commit_every_s: float | None = None,
     clock: Callable[[], float] = time.monotonic,
     most_records: int = MOST_RECORDS,
+    sketch: bool = False,
 ) -> Total:
     """Run until `stop` is set or the transport is finished; then commit what is processed, and close it.
 
     An OperatorError ends it. A PlatformError never does: the task is dropped and, after a backoff, restored
     by the transport's next Opened. Commits at once when there is something to say, else every `commit_every_s`
-    (default: the config's), if anything was processed.
+    (default: the config's), if anything was processed. `sketch`: engines draw what they read.
     """
-    loop = _Loop(transport, config, observe or Silent(), commit_every_s, clock, most_records)
+    loop = _Loop(transport, config, observe or Silent(), commit_every_s, clock, most_records, sketch)
     try:
         while not stop.is_set():
             loop.turn()
@@ -108,6 +110,7 @@ class _Task:
         self.evicted: list[StreamKey] = []
         self.retired: list[StreamKey] = []
         self.unwatched: list[Unwatched] = []
+        self.obeyed: list[Obeyed] = []
         self.counts: Counter[str] = Counter()
         self.unusable: Counter[str] = Counter()
 
@@ -119,6 +122,7 @@ class _Task:
         self.evicted.extend(output.evicted)
         self.retired.extend(output.retired)
         self.unwatched.extend(output.unwatched)
+        self.obeyed.extend(output.obeyed)
         self.unusable.update(output.unusable)
         self.counts.update(
             records=len(batch), events=output.events, ignored=output.ignored, tombstones=output.tombstones
@@ -126,7 +130,7 @@ class _Task:
 
     @property
     def says_something(self) -> bool:
-        return bool(self.alerts or self.dead_letters)
+        return bool(self.alerts or self.dead_letters or self.obeyed)
 
     @property
     def uncommitted(self) -> bool:
@@ -145,6 +149,7 @@ class _Task:
             tuple(self.evicted),
             tuple(self.retired),
             tuple(self.unwatched),
+            tuple(self.obeyed),
         )
 
 
@@ -157,6 +162,7 @@ class _Loop:
         commit_every_s: float | None,
         clock: Callable[[], float],
         most_records: int,
+        sketch: bool,
     ) -> None:
         self.transport = transport
         self.config = config
@@ -164,6 +170,7 @@ class _Loop:
         self.commit_every_s = config.commit_every if commit_every_s is None else commit_every_s
         self.clock = clock
         self.most_records = most_records
+        self.sketch = sketch
         self.tasks: dict[int, _Task] = {}
         # Dropped by us, after a failed commit: their records are void until the next Opened.
         self.dropped: set[int] = set()
@@ -203,7 +210,7 @@ class _Loop:
         self.observe.opened(opened)
         began = self.clock()
         self.tasks.pop(opened.task, None)  # two states of one task need not fit into memory
-        engine = Engine.restore(self.config, opened.task, opened.state, opened.mark)
+        engine = Engine.restore(self.config, opened.task, opened.state, opened.mark, self.sketch)
         task = self.tasks[opened.task] = _Task(engine, opened, self.clock())
         self.dropped.discard(opened.task)
         self.observe.restored(opened.task, engine.restored, self.clock() - began)

@@ -7,7 +7,7 @@ asks the policy.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,16 +16,21 @@ import numpy.typing as npt
 
 from streamwatch.alerts import Alert
 from streamwatch.config import Monitor
+from streamwatch.control import NONE, Applied
 from streamwatch.detectors.base import Detection, Detector, Level
 from streamwatch.errors import StateDamaged
+from streamwatch.events import StreamKey
 from streamwatch.eyes import Eyes
 from streamwatch.policy import Blindness, Drift, Look, blind_due_s, drift_due_s
 from streamwatch.series import Floats, Kind, Reading
 from streamwatch.signals import Signal
+from streamwatch.sketch import Sketch
+from streamwatch.windows import InForce, covered_until, covering, next_covered, outside
 
 Rows = npt.NDArray[np.int64]
 
 BLIND = "blind"
+MUTE = "mute:"  # before what an alert is about: that windows begin or end to mark it
 SHORT = 4  # runs of at most this many rows are read value by value: arrays cost more there
 
 
@@ -37,9 +42,11 @@ class Found(NamedTuple):
 
 
 class Watcher:
-    """`digest` is of what gives its numbers their meaning; state of another digest is not taken over."""
+    """`digest` is of what gives its numbers their meaning; state of another digest is not taken over. `applied`: the
+    windows that are about it. `sketch`: where its values are drawn, if somebody wants to see them."""
 
     __slots__ = (
+        "applied",
         "blindness",
         "detector",
         "digest",
@@ -50,6 +57,7 @@ class Watcher:
         "position",
         "said",
         "signal",
+        "sketch",
         "unusable",
     )
 
@@ -67,6 +75,8 @@ class Watcher:
         self.blindness: Blindness | None = None
         self.said: dict[str, Alert] = {}
         self.unusable = 0
+        self.applied: Applied = NONE
+        self.sketch: Sketch | None = None
 
     def read(self, reading: Reading, times_s: Floats, rows: Rows) -> list[Found]:
         """Read rows, ascending; what was found: looks and detections, each in order of rows."""
@@ -87,6 +97,8 @@ class Watcher:
             found.extend(Found(int(rows[expected][at]), look) for at, look in looks)
             read, values = rows[usable], values[usable]
         if len(read):
+            if self.sketch is not None:
+                self.sketch.add(times_s[read], values)
             found.extend(
                 Found(int(read[detection.position]), detection)
                 for detection in self.detector.update(values, times_s[read])
@@ -109,6 +121,8 @@ class Watcher:
             if look is not None:
                 found.append(Found(row, look))
             if usable:
+                if self.sketch is not None:
+                    self.sketch.add(times_s[row : row + 1], reading.values[row : row + 1])
                 found.extend(
                     Found(row, detection)
                     for detection in self.detector.update_one(value, float(times_s[row]))
@@ -119,9 +133,61 @@ class Watcher:
         """For all that stands: the stream time at which it next has something to say, and what it is about."""
         policy = self.monitor.policy
         for name, drift in self.drifts.items():
-            yield drift_due_s(policy, drift), drift_about(name)
+            yield drift_due_s(policy, drift, self.settle_s(drift)), drift_about(name)
         if self.blindness is not None:
             yield blind_due_s(policy, self.blindness), BLIND
+        for about, said in self.said.items():
+            if self.applied.mutes or said.silenced:
+                yield self._mute_due_s(about, said), MUTE + about
+
+    def settle_s(self, drift: Drift) -> float:
+        """When the drift has been quiet long enough, if nothing more is detected; what is skipped is not quiet."""
+        length_s = self.monitor.policy.settle_after
+        if not self.applied.skips:
+            return drift.detected_s + length_s
+        return outside(self.applied.skips, drift.detected_s, length_s)
+
+    def mute(self, time_s: float) -> InForce | None:
+        """The window that mutes alerts of this time."""
+        return covering(self.applied.mutes, time_s) if self.applied.mutes else None
+
+    def _mute_due_s(self, about: str, said: Alert) -> float:
+        from_s = max(self.standing(about).said_s, self.applied.since_s)
+        muted = self.mute(from_s) is not None
+        if muted != said.silenced:
+            return from_s
+        return (covered_until if muted else next_covered)(self.applied.mutes, from_s)
+
+    def standing(self, about: str) -> Drift | Blindness:
+        """What stands that an open alert is about."""
+        if about != BLIND:
+            return self.drifts[drift_name(about)]
+        assert self.blindness is not None
+        return self.blindness
+
+    def spoke(self, about: str, time_s: float) -> Drift | None:
+        """What stands was said again, at a stream time. The drift, if it is one."""
+        if about == BLIND:
+            assert self.blindness is not None
+            self.blindness = replace(self.blindness, said_s=time_s)
+            return None
+        name = drift_name(about)
+        self.drifts[name] = drift = replace(self.drifts[name], said_s=time_s)
+        return drift
+
+    def subject(self, key: StreamKey) -> dict[str, str]:
+        """What matchers look at."""
+        policy = self.monitor.policy
+        return {
+            "model": key.model,
+            "version": key.version or "",
+            "monitor": self.monitor.name,
+            "signal": self.label,
+            "severity": policy.severity,
+            "owner": policy.owner or "",
+            **{f"segment.{name}": value for name, value in key.segment},
+            **{f"tags.{name}": value for name, value in policy.tags.items()},
+        }
 
     def due_of(self, about: str) -> float | None:
         return next((due_s for due_s, what in self.due() if what == about), None)

@@ -33,6 +33,8 @@ Do = Literal["mute", "skip"]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 NEVER = float("inf")
+LATEST_S = 253_370_764_800.0  # the beginning of the year 9999: a local time of later may be none
+FAR_S = 7 * 86_400.0
 FOREVER_S = 400 * 86_400.0  # windows that follow on each other for longer than that have no end
 
 Interval = tuple[float, float]
@@ -103,9 +105,11 @@ class Weekly(BaseModel):
         return zone
 
     def intervals(self, from_s: float, to_s: float) -> Iterator[Interval]:
+        if from_s > LATEST_S or to_s < 0:
+            return
         zone = ZoneInfo(self.zone)
         day = dt.datetime.fromtimestamp(max(0.0, from_s), zone).date() - dt.timedelta(days=1)
-        last = dt.datetime.fromtimestamp(max(0.0, to_s), zone).date()
+        last = dt.datetime.fromtimestamp(min(to_s, LATEST_S), zone).date()
         while day <= last:
             if DAYS[day.weekday()] in self.days:
                 begin_s, end_s = self._on(day, zone)
@@ -214,10 +218,11 @@ def covered(windows: Sequence[InForce], times_s: Floats) -> Bools | None:
     """Which of these moments some window holds; None if none of them."""
     if not windows or not len(times_s):
         return None
-    found: Bools | None = None
-    from_s, to_s = float(times_s.min()), float(times_s.max())
-    for window in windows:
-        for begin_s, end_s in window.times.intervals(from_s, to_s):
-            inside = (times_s >= begin_s) & (times_s < end_s)
-            found = inside if found is None else found | inside
-    return found if found is not None and np.any(found) else None
+    found = np.zeros(len(times_s), dtype=np.bool_)
+    in_order = np.sort(times_s)
+    # One event of 1970 among those of today: the years between them hold no moment, but windows without number.
+    for part in np.split(in_order, np.flatnonzero(np.diff(in_order) > FAR_S) + 1):
+        for window in windows:
+            for begin_s, end_s in window.times.intervals(float(part[0]), float(part[-1])):
+                found |= (times_s >= begin_s) & (times_s < end_s)
+    return found if found.any() else None

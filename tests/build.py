@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from streamwatch.commands import Command
 from streamwatch.config import Config, Monitor
 from streamwatch.records import Batch, Source
 from streamwatch.signals import Signal
@@ -61,6 +62,24 @@ def batch(events: Sequence[dict[str, Any]], offset: int = 0, partitions: int = 1
         timestamp_ms=np.array([int(entry["timestamp"] * 1000) for entry in events], dtype=np.int64),
         key=[None] * n,
         value=[json.dumps(entry).encode() for entry in events],
+        headers=[()] * n,
+    )
+
+
+def mixed(items: Sequence[dict[str, Any] | Command], offset: int = 0) -> Batch:
+    """Events and commands as records in this order: of one topic each, with one partition."""
+    n = len(items)
+    said = [not isinstance(item, dict) for item in items]
+    return Batch(
+        task=0,
+        sources=(Source("watch-control", 0), Source("predictions", 0)),
+        source=np.array([0 if command else 1 for command in said], dtype=np.int32),
+        offset=np.arange(offset, offset + n, dtype=np.int64),
+        timestamp_ms=np.full(n, -1, dtype=np.int64),
+        key=[None] * n,
+        value=[
+            json.dumps(item).encode() if isinstance(item, dict) else item.message().value for item in items
+        ],
         headers=[()] * n,
     )
 

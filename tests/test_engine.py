@@ -76,6 +76,10 @@ def run(config: Config, parts: Any, restart: bool = False) -> tuple[list[bytes],
     return [alert.message().value or b"" for alert in alerts], store.state
 
 
+def streams(store: Store) -> list[str]:
+    return [key for key in store.state if key.startswith("stream:")]
+
+
 def told(alerts: Any) -> list[tuple[str, str, str]]:
     return [(alert.data.monitor, alert.state, alert.data.reason) for alert in alerts]
 
@@ -267,10 +271,10 @@ def test_state_of_stream_keys_that_nobody_watches_any_more_is_deleted():
     engine = store.engine(config(monitor("a", "error", by=[["country"]])))
     engine.process(batch(rising(100, features={"country": "DE"})))
     store.take(engine)
-    assert len(store.state) == 2
+    assert len(streams(store)) == 2
     engine = store.engine(config(monitor("a", "error")))
     store.take(engine)
-    assert list(store.state) == ['stream:["fraud",null,[]]']
+    assert streams(store) == ['stream:["fraud",null,[]]']
 
 
 def test_the_stream_key_silent_longest_goes_first_and_is_announced():

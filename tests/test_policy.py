@@ -16,11 +16,17 @@ from streamwatch.policy import (
     drift_due_s,
     on_detection,
     on_look,
+    on_mute,
     on_time,
     on_time_blind,
 )
 
 NOW = 1000.0
+
+
+def settle_s(policy: Policy, drift: Drift) -> float:
+    """Where nothing is skipped."""
+    return drift.detected_s + policy.settle_after
 
 
 def change(before: float, after: float) -> Detection:
@@ -80,7 +86,7 @@ TIMES = [
 @pytest.mark.parametrize(("policy", "now_s", "state", "reason", "time_s"), [row[1:] for row in TIMES],
                          ids=[f"rule {row[0]}" for row in TIMES])  # fmt: skip
 def test_time_settles_or_reminds(policy, now_s, state, reason, time_s):
-    decision, after = on_time(policy, OPEN, now_s)
+    decision, after = on_time(policy, OPEN, settle_s(policy, OPEN), now_s)
     if state is None:
         assert (decision, after) == (None, OPEN)
         return
@@ -90,11 +96,27 @@ def test_time_settles_or_reminds(policy, now_s, state, reason, time_s):
         assert after.said_s == time_s
 
 
+def test_time_that_was_skipped_is_not_quiet():
+    """Rule 8 counts from a moment that who knows the windows gives."""
+    assert on_time(LONG, OPEN, 5000.0, 4999.0)[0] is None
+    assert on_time(LONG, OPEN, 5000.0, 9000.0)[0] == ("settled", "quiet", 5000.0)
+
+
+@pytest.mark.parametrize("state", ["firing", "blind"])
+@pytest.mark.parametrize(
+    ("silenced", "muted", "reason"),
+    [(False, True, "silenced"), (True, False, "unsilenced"), (False, False, None), (True, True, None)],
+    ids=["rule 14", "rule 15", "neither", "still muted"],
+)
+def test_what_is_open_is_said_again_when_its_mark_changes(state, silenced, muted, reason):
+    assert on_mute(state, silenced, muted, NOW) == (None if reason is None else (state, reason, NOW))
+
+
 @pytest.mark.parametrize("policy", [POLICY, LONG, NEVER])
 def test_what_is_due_is_due_exactly_then(policy):
-    due_s = drift_due_s(policy, OPEN)
-    assert on_time(policy, OPEN, due_s - 0.001)[0] is None
-    assert on_time(policy, OPEN, due_s)[0] is not None
+    due_s = drift_due_s(policy, OPEN, settle_s(policy, OPEN))
+    assert on_time(policy, OPEN, settle_s(policy, OPEN), due_s - 0.001)[0] is None
+    assert on_time(policy, OPEN, settle_s(policy, OPEN), due_s)[0] is not None
 
 
 BAD, NONE, GOOD = Look(False, 6, 40, False), Look(False, 0, 1000, True), Look(True, 0, 100, False)
@@ -150,8 +172,8 @@ def test_a_reminder_that_is_due_moves_on(repeat_every):
     policy = Policy(repeat_every=repeat_every, settle_after="10d")
     drift = OPEN
     for _ in range(100):
-        due_s = drift_due_s(policy, drift)
-        decision, drift = on_time(policy, drift, due_s)
+        due_s = drift_due_s(policy, drift, settle_s(policy, drift))
+        decision, drift = on_time(policy, drift, settle_s(policy, drift), due_s)
         assert decision is not None
         assert drift is not None
-        assert drift_due_s(policy, drift) > due_s
+        assert drift_due_s(policy, drift, settle_s(policy, drift)) > due_s
