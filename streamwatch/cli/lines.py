@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+SHORT = 8
+
+
+def short(alert_id: str) -> str:
+    """As much of an id, incident or key as tells it from others; `lookup` finds it by that.
+
+    >>> short("7060bdae4738d1a7c7c0cfa2745e45b9")
+    '7060bdae'
+    """
+    return alert_id[:SHORT]
+
 
 def printable(text: str) -> str:
     """One line, and no codes to the terminal.

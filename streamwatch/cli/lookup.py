@@ -18,7 +18,7 @@ from streamwatch.transports.kafka.bystander import bystander, partitions
 STEP = 4_000
 SEARCH_S = 30.0
 SHORTEST = 4
-SHORT = 8  # how much of an id is shown
+SHOWN = 16  # where the shorter beginning was not enough
 
 
 class _Data(msgspec.Struct, frozen=True):
@@ -129,7 +129,7 @@ def alert(seen: list[Said], beginning: str) -> Target | None:
 
 def _several(beginning: str, found: Iterable[Said]) -> UsageError:
     lines = [
-        f"  {said.incident[: SHORT + 4]}  {said.time}  {said.type.rpartition('.')[2]}  {said.data.summary}"
+        f"  {said.incident[:SHOWN]}  {said.time}  {said.type.rpartition('.')[2]}  {said.data.summary}"
         for said in sorted(found, key=lambda said: said.time, reverse=True)
     ]
     more = [f"  and {len(lines) - 10} more"] if len(lines) > 10 else []

@@ -6,11 +6,12 @@ What cannot be meant (no such monitor, no such alert, a silence for ever) is ref
 from __future__ import annotations
 
 import getpass
+import math
 import os
 import secrets
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,8 +22,8 @@ from streamwatch import configfile, logs
 from streamwatch.alerts import rfc3339
 from streamwatch.cli import lookup
 from streamwatch.cli.fitting import checked, refuse_unfit
-from streamwatch.cli.lines import printable
-from streamwatch.commands import Accept, Command, End, Pause, Silence, Verdict, command, now_until
+from streamwatch.cli.lines import printable, short
+from streamwatch.commands import Accept, Command, End, Pause, Silence, Verdict, command
 from streamwatch.config import Config
 from streamwatch.errors import SenderError, UsageError
 from streamwatch.matchers import OPEN_ALERT
@@ -32,6 +33,9 @@ from streamwatch.units import duration, seconds
 from streamwatch.windows import moment_s
 
 LONGEST_S = 30 * 86_400.0
+# Alerts are silenced by their own time, and a stream may be behind: a silence that begins "now" is about them all the
+# same. (Not so a pause: values from before now are good.) It never changes what was written before it was read.
+BEHIND_S = 86_400.0
 KINDS: dict[str, type[Silence] | type[Pause]] = {"silence": Silence, "pause": Pause}
 
 
@@ -99,7 +103,7 @@ def accept(
         if not force:
             _refuse_closed(target)
         match = (f"{target.kind}={target.value}",)
-        fits = f"the {target.kind} {target.value[: lookup.SHORT]} ({printable(target.latest.data.summary)})"
+        fits = f"the {target.kind} {short(target.value)} ({printable(target.latest.data.summary)})"
     spoken = Accept(id=_id("accept"), author=_author(author), reason=reason or "", match=tuple(match))
     _write(config, spoken)
     typer.echo(
@@ -131,24 +135,19 @@ def verdict(
     )
     _write(config, spoken)
     was = "true" if said == "true" else "a false alarm"
-    typer.echo(
-        f"{spoken.id} calls the incident {target.value[: lookup.SHORT]} {was} ({printable(data.summary)})"
-    )
+    typer.echo(f"{spoken.id} calls the incident {short(target.value)} {was} ({printable(data.summary)})")
     return 0
 
 
-def span(when: When, now_s: float, kind: str) -> tuple[str, str]:
+def span(when: When, now_s: float, kind: Literal["silence", "pause"]) -> tuple[str, str]:
     """`from` and `to` of a silence or pause. UsageError if it has no end, or one that cannot be meant."""
     if (when.for_ is None) is (when.to is None):
         raise UsageError("expected either --for (like --for 2h) or --to (like --to 2026-11-27T08:00:00Z)")
-    try:
-        from_s = now_s if when.from_ is None else moment_s(when.from_)
-    except ValueError as error:
-        raise UsageError(f"--from: {error}") from None
-    try:
-        to_s = from_s + seconds(when.for_) if when.to is None else moment_s(when.to)
-    except ValueError as error:
-        raise UsageError(f"--{'for' if when.to is None else 'to'}: {error}") from None
+    now_s = math.floor(now_s)
+    from_s = now_s if when.from_ is None else _read("--from", moment_s, when.from_)
+    to_s = (
+        from_s + _read("--for", seconds, when.for_) if when.to is None else _read("--to", moment_s, when.to)
+    )
     if to_s <= max(from_s, now_s):
         first = "now" if from_s <= now_s else when.from_
         raise UsageError(f"expected an end after {first}, got {rfc3339(to_s)}: it would end before it begins")
@@ -158,7 +157,16 @@ def span(when: When, now_s: float, kind: str) -> tuple[str, str]:
             "silent for longer is forgotten. What is to be so for good belongs into the config (windows), or the "
             "monitor out of it"
         )
-    return now_until(from_s, to_s - from_s)
+    if kind == "silence" and when.from_ is None:
+        from_s -= BEHIND_S
+    return rfc3339(from_s), rfc3339(to_s)
+
+
+def _read(option: str, read: Callable[[str], float], given: str | None) -> float:
+    try:
+        return read(given or "")
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from None
 
 
 def _config(paths: Sequence[Path]) -> Config:
@@ -207,12 +215,12 @@ def _refuse_closed(target: lookup.Target) -> None:
     state = latest.type.rpartition(".")[2]
     if state == "blind":
         raise UsageError(
-            f"nothing was written: {target.value[: lookup.SHORT]} is blind: there is no level to accept. Its values "
+            f"nothing was written: {short(target.value)} is blind: there is no level to accept. Its values "
             "are to be made usable; until then it can be silenced. To write it all the same: --force"
         )
     if not latest.open:
         raise UsageError(
-            f"nothing was written: {target.value[: lookup.SHORT]} is not open any more, it {state} at {latest.time}. "
+            f"nothing was written: {short(target.value)} is not open any more, it {state} at {latest.time}. "
             "To write it all the same: --force"
         )
 

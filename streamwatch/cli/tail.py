@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from streamwatch import configfile, logs
-from streamwatch.cli.lines import printable
+from streamwatch.cli.lines import printable, short
 from streamwatch.transports.kafka.follow import follow
 
 _COLOURS = {"critical": "31;1", "warning": "33", "info": "36", "closed": "32"}
@@ -64,11 +64,13 @@ def shown(value: bytes | None, wanted: Wanted, as_json: bool, colour: bool) -> s
 
 
 def line(alert: Mapping[str, Any], colour: bool = False) -> str:
-    """One alert on one line: time, state, severity, summary, reason, and whose it is."""
+    """One alert on one line: time, state, severity, summary, reason, incident, and whose it is."""
     data = alert["data"]
     state = alert["type"].rpartition(".")[2]
     severity = alert["severity"]
     marks = [data["reason"]]
+    if data.get("incident"):
+        marks.append(f"incident {short(data['incident'])}")
     if data.get("owner"):
         marks.append(f"owner {data['owner']}")
     if alert.get("silenced"):

@@ -136,3 +136,17 @@ def verdict(
     from streamwatch.cli.speak import verdict as say
 
     raise typer.Exit(say(config, incident, verdict, reason, author))
+
+
+@talk.command()
+def status(
+    config: Configs,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    fail_if_open: Annotated[
+        bool, typer.Option("--fail-if-open", help="Exit code 1 if something is open that nobody silenced.")
+    ] = False,
+) -> None:
+    """Show what is open, silenced or blind, and how far the service is. Only reads."""
+    from streamwatch.cli.status import status
+
+    raise typer.Exit(status(config, as_json, fail_if_open))
