@@ -1,7 +1,7 @@
 """A config from one or several YAML files: all problems at once, each with file, line and column.
 
-Several files make one config of one service. Their `monitors`, `inputs` and `models` are joined (an input that several
-files give alike is one); all else may be said in any of them, and twice only alike. `defaults` hold for the monitors
+Several files make one config of one service. Their `monitors`, `inputs`, `windows` and `models` are joined (an input or
+a window that several files give alike is one); all else may be said in any of them, and twice only alike. `defaults` hold for the monitors
 of their own file, so that each file can have its own owner. Short forms are written out by `shortforms`.
 """
 
@@ -106,8 +106,8 @@ def _merged(one: Node, other: Node, loc: Loc, problems: list[Problem]) -> Node:
         mine, here = one.get(key), (*loc, key)
         if mine is None:
             one = one.with_key(key, value, other.keys[key])
-        elif here in (("monitors",), ("inputs",)) and mine.items is not None and value.items is not None:
-            known = [item.plain() for item in mine.items] if key == "inputs" else []
+        elif here in (("monitors",), ("inputs",), ("windows",)) and mine.items is not None and value.items is not None:
+            known = [item.plain() for item in mine.items] if key != "monitors" else []
             joined = mine.items + tuple(item for item in value.items if item.plain() not in known)
             one = one.with_key(key, replace(mine, value=joined), one.keys[key])
         elif mine.mapping is not None and value.mapping is not None:

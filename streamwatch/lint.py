@@ -45,6 +45,7 @@ def lint(config: Config) -> list[Problem]:
 
 def conflicts(config: Config) -> Iterator[Finding]:
     yield from _topics(config)
+    yield from _windows(config)
     for position, monitor in enumerate(config.monitors):
         loc = ("monitors", position)
         yield from _names(config, monitor, loc)
@@ -115,6 +116,18 @@ def _topics(config: Config) -> Iterator[Finding]:
                 loc, f"the {name} and the {own[topic]} have the same topic {topic}", "each needs its own"
             )
         own.setdefault(topic, name)
+
+
+def _windows(config: Config) -> Iterator[Finding]:
+    seen: set[str] = set()
+    for position, window in enumerate(config.windows):
+        if window.name in seen:
+            yield Finding(
+                ("windows", position, "name"),
+                f"another window is named {window.name}",
+                "muted alerts say the name of their window",
+            )
+        seen.add(window.name)
 
 
 def _names(config: Config, monitor: Monitor, loc: Loc) -> Iterator[Finding]:

@@ -257,3 +257,10 @@ def test_usual_monitors_give_no_warning() -> None:
         {"signal": "score", "detector": {"page_hinkley": {"scale": "none"}}},
     ]
     assert lint.lint(config(*usual)) == []
+
+
+def test_two_windows_of_one_name_are_a_conflict() -> None:
+    said = {"name": "night", "weekly": {"from": "22:00", "to": "04:00"}}
+    assert conflicts(windows=[said, said]) == [
+        ("windows.1.name", "another window is named night (muted alerts say the name of their window)")
+    ]
