@@ -1,9 +1,9 @@
-"""Reading a topic as a bystander: what is committed, from all partitions, without a group and for ever."""
+"""Reading a topic as a bystander: what is committed, from all partitions, without a group."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from kafka import TopicPartition
@@ -16,8 +16,11 @@ from streamwatch.transports.kafka.settings import KafkaSettings
 POLL_S = 0.25
 
 
-def follow(settings: KafkaSettings, topic: str, from_start: bool) -> Iterator[bytes | None]:
-    """The values of the topic's records, in the order of their times as far as they come together.
+def follow(
+    settings: KafkaSettings, topic: str, from_start: bool, done: Callable[[], bool] = lambda: False
+) -> Iterator[bytes | None]:
+    """The values of the topic's records, in the order of their times as far as they come together, until `done`,
+    asked between two polls.
 
     StartRefused if there is no such topic. What retention deletes before it is read is passed over.
     """
@@ -40,7 +43,7 @@ def follow(settings: KafkaSettings, topic: str, from_start: bool) -> Iterator[by
             else:
                 for part in parts:
                     consumer.seek(part, ends[part])
-        while True:
+        while not done():
             with translated(doing):
                 fetched = consumer.poll(timeout_ms=int(POLL_S * 1000))
             records = [record for part in fetched.values() for record in part]
