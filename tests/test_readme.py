@@ -21,7 +21,8 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 LINE = re.compile(
-    r"^(?P<time>\S+Z)  firing    critical  error-rate of fraud .*rose from 0\.\d+ to 0\.\d+  \[first(, incident \w+)?\]$"
+    r"^(?P<time>\S+Z)  firing    critical  error-rate of fraud .*rose from 0\.\d+ to 0\.\d+  "
+    r"\[first(, incident \w+)?\]$"
 )
 
 

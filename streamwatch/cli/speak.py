@@ -22,12 +22,12 @@ from streamwatch import configfile, logs
 from streamwatch.alerts import rfc3339
 from streamwatch.cli import lookup
 from streamwatch.cli.fitting import checked, refuse_unfit
+from streamwatch.cli.holding import stands
 from streamwatch.cli.lines import printable, short
 from streamwatch.commands import Accept, Command, End, Pause, Silence, Verdict, command
 from streamwatch.config import Config
 from streamwatch.errors import SenderError, UsageError
 from streamwatch.matchers import OPEN_ALERT
-from streamwatch.transports.kafka.bystander import bystander, partitions
 from streamwatch.transports.kafka.speak import speak
 from streamwatch.units import duration, seconds
 from streamwatch.windows import moment_s
@@ -79,7 +79,7 @@ def hold(
 def end(paths: Sequence[Path], of: str, reason: str | None, author: str | None, force: bool) -> int:
     """A silence or a pause ends before its time."""
     config = _config(paths)
-    told = "" if force else _standing(config, of)
+    told = "" if force else f", {stands(config, of)}"
     spoken = End(id=_id("end"), author=_author(author), reason=reason or "", of=of)
     _write(config, spoken)
     typer.echo(f"{spoken.id} ends {of}{told}")
@@ -223,35 +223,3 @@ def _refuse_closed(target: lookup.Target) -> None:
             f"nothing was written: {short(target.value)} is not open any more, it {state} at {latest.time}. "
             "To write it all the same: --force"
         )
-
-
-def _standing(config: Config, of: str) -> str:
-    """What the silence or pause with this id is about. UsageError if there is none, with those that there are."""
-    standing: dict[str, Silence | Pause] = {}
-    sources = partitions(config.kafka, {config.control_topic: ("Read", "Write")})[config.control_topic]
-    if not sources:
-        return ""  # `speak` says so
-    now_s = time.time()
-    with bystander(config.kafka) as reader:
-        for record in reader.all(sources):
-            try:
-                spoken = command(record.value or b"")
-            except SenderError:
-                continue  # the service tells of it as a dead letter
-            match spoken:
-                case Silence() | Pause() if moment_s(spoken.to) > now_s:
-                    standing[spoken.id] = spoken
-                case Silence() | Pause():
-                    standing.pop(spoken.id, None)
-                case End():
-                    standing.pop(spoken.of, None)
-    if (found := standing.get(of)) is not None:
-        return f", the {found.kind} of {printable(', '.join(found.match))} until {found.to} ({found.author})"
-    there = "; ".join(
-        f"{one.id} ({one.kind} of {printable(', '.join(one.match))} until {one.to})"
-        for one in sorted(standing.values(), key=lambda one: one.to)[:10]
-    )
-    raise UsageError(
-        f"nothing was written: no silence or pause {of[:80]!r} stands. There is {there or 'none'}. "
-        "To write it all the same: --force"
-    )

@@ -34,7 +34,7 @@ def partitions(
     with translated("ask the broker"), closing(connect.admin(settings, CLIENT)) as client:
         found = {entry["name"]: entry for entry in client.describe_topics(list(topics))}
         lacking = [
-            f"{settings.principal} may not {' or '.join(missing).lower()} the topic {topic!r}. "
+            f"{settings.principal} may not {' or '.join(missing).lower()} the topic {topic!r} (or it does not exist). "
             f"To do: {grant_command(settings, missing, 'topic', topic)}"
             for topic, operations in topics.items()
             if (missing := _missing(operations, found[topic]))
