@@ -56,13 +56,13 @@ class Monitor(Frozen):
     """A named signal, its detector and its policy. `policy` holds what the monitor says of its own; what it does not
     say comes from the config's `defaults` (merged when the file is read)."""
 
-    name: Name
+    name: Name = Field(description="unique; stands in its alerts")
     signal: Signal
     of: Literal["all"] | None = Field(
         None, description="with signal feature or missing: one watcher per feature"
     )
     except_: tuple[str, ...] = Field((), alias="except", description="features left out of `of: all`")
-    detector: AnyDetector
+    detector: AnyDetector = Field(description="its name, or its name with its settings")
     models: tuple[str, ...] | None = Field(None, description="only these models; default: all")
     where: Where | None = Field(None, description="which events it reads, by features")
     by: tuple[tuple[str, ...], ...] = Field((), description="slicings, beside the whole")
@@ -78,12 +78,16 @@ class Config(Frozen):
 
     service: Name = Field(description="the group, transactional ids and own topics are named after it")
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
-    inputs: tuple[Input, ...] = Field(min_length=1)
-    outputs: Outputs = Field(default_factory=Outputs)
+    inputs: tuple[Input, ...] = Field(
+        min_length=1, description="topics of one kind, with the mapping of their fields"
+    )
+    outputs: Outputs = Field(default_factory=Outputs, description="own topics")
     models: dict[str, ModelSpec] = Field(
         default_factory=dict, description='by model; "*" is for every model without an entry'
     )
-    monitors: tuple[Monitor, ...] = Field(min_length=1)
+    monitors: tuple[Monitor, ...] = Field(
+        min_length=1, description="each a named signal, its detector and its policy (see `defaults`)"
+    )
     windows: tuple[Window, ...] = Field((), description="times in which alerts are muted, or nothing is read")
     tasks: Literal["one"] = Field("one", description="how the work is cut: one task for all partitions")
     start: Literal["earliest", "latest"] = Field("latest", description="where the very first start begins")
@@ -91,7 +95,7 @@ class Config(Frozen):
     idle: Seconds = Field(0.1, description="how long a partition must be at its end before the others go on")
     stall: Seconds = Field(60.0, description="a partition that cannot be fetched for so long is stalled")
     ahead: Seconds = Field(300.0, description="an event may be this much later than its record")
-    versions: Versions = Field(default_factory=Versions)
+    versions: Versions = Field(default_factory=Versions, description="when a model's version is retired")
     max_stream_keys: int = Field(10_000, ge=1, description="the one silent longest goes first, announced")
     watchdog: Seconds = Field(
         60.0, ge=30.0, description="no progress of the loop for so long ends the process"

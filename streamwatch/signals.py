@@ -62,7 +62,7 @@ class Signal(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: SignalKind
+    kind: SignalKind = Field(description="what is read")
     name: str | None = Field(
         default=None, min_length=1, description="the feature, for feature, missing and category"
     )

@@ -42,8 +42,8 @@ class Range(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    min: FiniteFloat | None = None
-    max: FiniteFloat | None = None
+    min: FiniteFloat | None = Field(None, description="the feature is a number from this one up")
+    max: FiniteFloat | None = Field(None, description="the feature is a number up to this one")
 
     @model_validator(mode="after")
     def _bounds(self) -> Range:
@@ -71,7 +71,7 @@ class Not(BaseModel):
 
     not_: Annotated[
         Annotated[Value, Tag("value")] | Annotated[Values, Tag("list")], Discriminator(_one_or_many)
-    ] = Field(alias="not")
+    ] = Field(alias="not", description="the feature is none of these values, or missing")
 
 
 def _form(value: Any) -> str | None:

@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from streamwatch import __version__
+from streamwatch.cli.show import show
 from streamwatch.cli.talk import talk
 from streamwatch.errors import StreamwatchError
 
@@ -89,13 +90,37 @@ def run(
         Literal["mark", "committed"] | None,
         typer.Option(help="Where to go on if the mark and the committed offsets disagree."),
     ] = None,
+    dry: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="With fresh monitors, as a bystander: alerts on the screen, nothing is written to the broker.",
+        ),
+    ] = False,
+    since: Annotated[
+        str | None,
+        typer.Option(help="With --dry-run: begin so long ago (10m), or then; default: now.", metavar="WHEN"),
+    ] = None,
     log_format: LogFormat = "auto",
-    log_level: LogLevel = "info",
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"] | None,
+        typer.Option(
+            help="The least important log lines that are written; default: info, of a dry run warning."
+        ),
+    ] = None,
 ) -> None:
     """Run the service, until SIGTERM or SIGINT end it, committed, within 10 s."""
+    if dry:
+        if resume_from:
+            raise typer.BadParameter("a dry run begins with fresh monitors: leave out --resume-from")
+        from streamwatch.cli.dryrun import dry_run
+
+        raise typer.Exit(dry_run(config, since, log_format, log_level or "warning"))
+    if since:
+        raise typer.BadParameter("--since is for --dry-run; the service goes on where its last commit stands")
     from streamwatch.cli.service import serve
 
-    raise typer.Exit(serve(config, resume_from, log_format, log_level))
+    raise typer.Exit(serve(config, resume_from, log_format, log_level or "info"))
 
 
 @app.command()
@@ -113,24 +138,44 @@ def check(
 def replay(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The config file of the service.")],
     data: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(
-            metavar="DATA...",
+            metavar="DATA",
             exists=True,
             dir_okay=False,
             help="JSONL or CSV, also .gz: recorded form, or bare events.",
         ),
-    ],
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHEN", help="In place of DATA the config's topics, from so long ago (24h), or from then."
+        ),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="WHEN", help="The end, as --since; default: what is there now.")
+    ] = None,
+    topic: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TOPIC", help="Only this of the config's input topics; without --since all that it holds."
+        ),
+    ] = None,
+    plot: Annotated[
+        bool | None,
+        typer.Option("--plot/--no-plot", help="Draw each change on stderr; default: on a terminal."),
+    ] = None,
     dead_letters: Annotated[
         Path | None, typer.Option(dir_okay=False, help="Write what could not be read to this file, as JSONL.")
     ] = None,
     log_format: LogFormat = "auto",
     log_level: LogLevel = "warning",
 ) -> None:
-    """Run recorded data through the same loop; alerts on stdout."""
-    from streamwatch.cli.replay import replay
+    """Run recorded data, or a part of the topics, through the same loop; alerts on stdout."""
+    from streamwatch.cli.replay import Asked, replay
 
-    raise typer.Exit(replay(config, data, dead_letters, log_format, log_level))
+    asked = Asked(data or (), since, until, topic or (), dead_letters, plot)
+    raise typer.Exit(replay(config, asked, log_format, log_level))
 
 
 @app.command()
@@ -185,13 +230,24 @@ def tail(
 
 
 app.add_typer(talk)
+app.add_typer(show)
 
 
 @app.command()
 def schema(
     of: Annotated[Literal["alert", "event", "command", "config"], typer.Argument(help="Of what.")],
+    as_table: Annotated[
+        bool, typer.Option("--table", help="Of config: every option, as a Markdown table.")
+    ] = False,
 ) -> None:
     """Print a JSON Schema."""
+    if as_table:
+        from streamwatch.cli.reference import table
+
+        if of != "config":
+            raise typer.BadParameter("goes with `schema config`", param_hint="--table")
+        typer.echo(table())
+        return
     from streamwatch.cli.schema import schema
 
     typer.echo(schema(of))
