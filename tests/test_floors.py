@@ -27,7 +27,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     ),
     "edges": ("transports.*", "logs", "metrics", "gauges", "web.*", "observer", "journal", "watchdog"),
     "loop": ("runner",),
-    "offline": ("offline.*",),
+    "offline": ("offline.*", "demo.*"),
     "cli": ("cli.*", "__main__"),
 }  # fmt: skip
 LEVELS = {name: level for level, name in enumerate(FLOORS)}
