@@ -1,4 +1,5 @@
-"""`streamwatch replay`: recorded data through the same loop; alerts on stdout, all else on stderr."""
+"""`streamwatch replay`: recorded data, or a part of the topics, through the same loop; alerts on stdout, all else on
+stderr."""
 
 from __future__ import annotations
 
@@ -6,58 +7,124 @@ import os
 import sys
 import threading
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace as changed
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, TextIO
 
 import typer
 
 from streamwatch import configfile, logs
+from streamwatch.cli import since
+from streamwatch.cli.told import Alarms, Told, amount, reader_gone
 from streamwatch.config import Config
 from streamwatch.engine import Engine
-from streamwatch.journal import Journal
-from streamwatch.observer import Observer, Observers, Silent, Work
+from streamwatch.errors import BrokerUnreachable, PlatformError, UsageError
+from streamwatch.observer import Observer, Observers, Silent
 from streamwatch.offline.replay import event_time
 from streamwatch.runner import Total, run
-from streamwatch.transports.base import Progress
+from streamwatch.transports.base import Progress, Stalled, Transport
 from streamwatch.transports.files import FilesTransport
 from streamwatch.transports.order import kinds
 
-READER_GONE = 141  # what a shell says of a command whose output nobody reads any more
+Measure = Callable[[], tuple[int, int]]  # what is done, of how much
 
 
-def replay(
-    path: Path, data: Sequence[Path], dead_letters: Path | None, form: logs.Format, level: logs.Level
-) -> int:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What to replay: files, or a part of the topics (`since`, `until`, `topics`). `plots`: None on a terminal only."""
+
+    data: Sequence[Path] = ()
+    since: str | None = None
+    until: str | None = None
+    topics: Sequence[str] = ()
+    dead_letters: Path | None = None
+    plots: bool | None = None
+
+
+def replay(path: Path, asked: Asked, form: logs.Format, level: logs.Level) -> int:
+    """UsageError if it is not one of files and topics. The config's broker is asked only for topics."""
+    of_topics = asked.since is not None or asked.until is not None or bool(asked.topics)
+    if of_topics and asked.data:
+        raise UsageError(
+            "expected either DATA files, or a part of the topics (--since, --until, --topic), got both"
+        )
+    if not of_topics and not asked.data:
+        raise UsageError(
+            "what to replay? Expected DATA files; or of the config's topics the last hours (--since 24h), or all that "
+            "one holds (--topic NAME)"
+        )
     config = configfile.load([path], os.environ)
     logs.configure(config.service, form, level)
     began = time.monotonic()
-    tally = Tally()
+    alarms = Alarms()
     with ExitStack() as opened:
-        letters = opened.enter_context(dead_letters.open("wb")) if dead_letters else None
-        transport = FilesTransport(
-            data,
-            alerts=sys.stdout.buffer,
-            dead_letters=letters,
-            topics=config.input_topics,
-            kinds=kinds(config),
-            time_ms=event_time(config) if len(data) > 1 else None,
-            as_text=texts(config),
-        )
-        shown = opened.enter_context(_progress(transport))
+        letters = opened.enter_context(asked.dead_letters.open("wb")) if asked.dead_letters else None
+        transport, read = _topics(config, asked, letters) if of_topics else _files(config, asked, letters)
+        shown = opened.enter_context(_progress(read))
         journal = Told()
+        watchers = Observers(Strict(), alarms, journal, *shown)
+        plots = sys.stderr.isatty() if asked.plots is None else asked.plots
         try:
-            total = run(transport, config, stop=threading.Event(), observe=Observers(tally, journal, *shown))
+            total = run(transport, config, stop=threading.Event(), observe=watchers, sketch=plots)
         except BrokenPipeError:
-            os.dup2(
-                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-            )  # else Python's own flush fails too
-            return READER_GONE
+            return reader_gone()
         journal.end(transport.progress())
-    typer.echo(summary(total, tally.states, time.monotonic() - began), err=True)
+    colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+    for text in alarms.told(plots, colour, plain=not _draws(sys.stderr)):
+        typer.echo(text, err=True)
+    typer.echo(summary(total, alarms.states, time.monotonic() - began), err=True)
     return 0
+
+
+def _files(config: Config, asked: Asked, letters: BinaryIO | None) -> tuple[Transport, Measure]:
+    transport = FilesTransport(
+        asked.data,
+        alerts=sys.stdout.buffer,
+        dead_letters=letters,
+        topics=config.input_topics,
+        kinds=kinds(config),
+        time_ms=event_time(config) if len(asked.data) > 1 else None,
+        as_text=texts(config),
+    )
+    return transport, transport.bytes_read
+
+
+def _topics(config: Config, asked: Asked, letters: BinaryIO | None) -> tuple[Transport, Measure]:
+    from streamwatch.transports.kafka.readonly import ReadOnlyTransport
+
+    transport = ReadOnlyTransport(
+        config,
+        since.span(asked.since, asked.until, time.time()),
+        topics=since.topics(config, asked.topics),
+        alerts=sys.stdout.buffer,
+        dead_letters=letters,
+    )
+    return transport, transport.offsets_read
+
+
+class Strict(Silent):
+    """What a service waits for ends a replay."""
+
+    def failed(self, error: PlatformError, task: int | None, retry_in_s: float) -> None:
+        raise error
+
+    def stalled(self, stalled: Stalled) -> None:
+        source = stalled.source
+        raise BrokerUnreachable(
+            f"{source.topic}/{source.partition}: {stalled.detail}. To do: see whether the broker that leads it is up, "
+            "or whether another program holds a transaction open on it"
+        )
+
+
+def _draws(stream: TextIO) -> bool:
+    """Whether it can show dots and lines."""
+    try:
+        "⣀┄┤".encode(stream.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def texts(config: Config) -> set[str]:
@@ -68,45 +135,27 @@ def texts(config: Config) -> set[str]:
     return {place.path for place in places if place is not None and place.path is not None}
 
 
-class Tally(Silent):
-    """Counts the alerts by state."""
-
-    def __init__(self) -> None:
-        self.states: Counter[str] = Counter()
-
-    def committed(self, work: Work, seconds: float) -> None:
-        self.states.update(alert.state for alert in work.alerts)
-
-
-class Told(Journal):
-    """The log without the alerts, which are on stdout already."""
-
-    def committed(self, work: Work, seconds: float) -> None:
-        super().committed(changed(work, alerts=()), seconds)
-
-
 def summary(total: Total, states: Mapping[str, int], seconds: float) -> str:
     """One line: what was read, what came of it, and how fast.
 
     >>> summary(Total(records=1200, events=1190, dead_letters=10, alerts=3), {"firing": 2, "settled": 1}, 0.5)
     '1,200 records: 1,190 events, 10 dead letters; 3 alerts (2 firing, 1 settled); 0.5 s, 2,400 records/s'
     """
-    parts = [f"{total.events:,} events"]
-    for count, what in (
-        (total.dead_letters, "dead letters"),
-        (total.ignored, "ignored"),
-        (total.tombstones, "tombstones"),
-    ):
-        if count:
-            parts.append(f"{count:,} {what}")
+    parts = [amount(total.events, "event")]
+    if total.dead_letters:
+        parts.append(amount(total.dead_letters, "dead letter"))
+    if total.ignored:
+        parts.append(f"{total.ignored:,} ignored")
+    if total.tombstones:
+        parts.append(amount(total.tombstones, "tombstone"))
     by_state = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-    alerts = f"{total.alerts} alerts" + (f" ({by_state})" if by_state else "")
+    alerts = amount(total.alerts, "alert") + (f" ({by_state})" if by_state else "")
     rate = f"{seconds:.1f} s, {total.records / max(seconds, 1e-9):,.0f} records/s"
-    return f"{total.records:,} records: {', '.join(parts)}; {alerts}; {rate}"
+    return f"{amount(total.records, 'record')}: {', '.join(parts)}; {alerts}; {rate}"
 
 
 @contextmanager
-def _progress(transport: FilesTransport) -> Iterator[tuple[Observer, ...]]:
+def _progress(read: Measure) -> Iterator[tuple[Observer, ...]]:
     """A bar on stderr while it runs, if that is a terminal."""
     if not sys.stderr.isatty():
         yield ()
@@ -116,7 +165,7 @@ def _progress(transport: FilesTransport) -> Iterator[tuple[Observer, ...]]:
 
     class Shown(Silent):
         def turned(self, progress: Progress, engines: Mapping[int, Engine], healthy: bool) -> None:
-            done, total = transport.bytes_read()
+            done, total = read()
             bar.update(task, completed=done, total=total or None)
 
     with Bar(console=Console(stderr=True), transient=True) as bar:
