@@ -6,15 +6,14 @@ from pathlib import Path
 
 import typer
 
-from streamwatch import logs
-from streamwatch.cli.look import Asked
+from streamwatch.cli.look import Asked, quiet
 from streamwatch.errors import UsageError
 from streamwatch.offline.findings import nothing_to_read
 from streamwatch.offline.starter import Starter
 
 
 def init(asked: Asked, output: Path | None, force: bool) -> int:
-    logs.configure("init", "auto", "warning")
+    quiet()
     if output is not None and output.exists() and not force:
         raise UsageError(f"{output} exists. To do: give another name, or --force to write over it")
     found, reach = asked.found()

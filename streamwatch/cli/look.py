@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import time
@@ -61,8 +62,14 @@ class Asked:
         return find(sample_topic(reach.settings, self.what)), reach
 
 
+def quiet() -> None:
+    """What stops us is our own error, with what to do; kafka-python's lines on the way there would hide it."""
+    logs.configure(None, "auto", "error", sys.stderr)
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+
+
 def look(asked: Asked, as_json: bool) -> int:
-    logs.configure("look", "auto", "warning")
+    quiet()
     found, _ = asked.found()
     now_s = time.time()
     if as_json:
@@ -85,10 +92,10 @@ def lines(found: Findings, now_s: float) -> Iterator[str]:
             yield part
             continue
         widths = [max(map(len, column)) for column in zip(part.head, *part.rows, strict=True)]
-        yield ""
         for row in (part.head, *part.rows):
-            yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        yield ""
+            yield (
+                "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            )
 
 
 def _on_terminal(found: Findings, now_s: float) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from streamwatch.offline import roles
 from streamwatch.offline.fieldprofile import Field
 
+MOST_CLASSES: Final = 200
 _NUMBERS: Final = {"0": 0, "1": 1, "false": 0, "true": 1, "no": 0, "yes": 1, "0.0": 0, "1.0": 1}
 
 
@@ -35,9 +36,9 @@ def outputs(fields: Mapping[str, Field]) -> dict[str, Guess]:
     vectors = [
         f for role in ("score", "prediction") for f in roles.ranked(role, fields.values()) if f.vectors
     ]
-    predictions = [f for f in roles.ranked("prediction", fields.values()) if f.scalar and f not in units]
+    predictions = [f for f in roles.ranked("prediction", fields.values()) if _says(f) and f not in units]
     labels = [
-        f for f in roles.ranked("label", fields.values()) if f.scalar and f not in (*units, *predictions[:1])
+        f for f in roles.ranked("label", fields.values()) if _says(f) and f not in (*units, *predictions[:1])
     ]
     score = Guess(None, "nothing looks like a probability")
     prediction = Guess(None, "nothing looks like a prediction")
@@ -69,6 +70,14 @@ def outputs(fields: Mapping[str, Field]) -> dict[str, Guess]:
         prediction, label = replace(label, doubts=(doubt, *label.doubts)), Guess(None, "")
     prediction, label = _alike(prediction, label)
     return {"prediction": prediction, "score": score, "label": label}
+
+
+def _says(field: Field) -> bool:
+    """A class or a number; of few records, any short text may be a class."""
+    if field.number or field.boolean:
+        return True
+    few = field.distinct <= MOST_CLASSES and (field.present < 20 or field.distinct <= field.present / 2)
+    return field.text and field.json is None and few
 
 
 def _alike(prediction: Guess, label: Guess) -> tuple[Guess, Guess]:

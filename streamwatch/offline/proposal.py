@@ -28,6 +28,7 @@ ROLES: Final = ("id", "model", "version", "time", "prediction", "score", "label"
 EVERYTHING: Final = Needs(frozenset({"prediction", "score", "label", "latency_ms"}), all_features=True)
 ACCEPTED: Final = 0.99  # of the records must have a time that can be read, for a field to be the time
 MOST_MODELS: Final = 200
+FEW_RECORDS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,15 @@ def propose(look: Look) -> Proposal:
     read = {**read, "time": _time(look, fields, read)}
     if features.place == "." and not _left(look, read):
         read["features"] = Guess(None, "no other fields")
-    return Proposal({name: read[name] for name in ROLES}, tuple(out_of_reach(look)))
+    if all(read[name].place is None for name in ("prediction", "score", "latency_ms", "features")):
+        doubt = "nothing was found that a monitor can watch: say where the prediction or the score stands"
+        read["prediction"] = Guess("prediction", "the default", (doubt,))
+    doubts = list(out_of_reach(look))
+    if look.objects < FEW_RECORDS:
+        doubts.append(
+            f"only {look.objects:,} records were seen: what is rare, or changes by the hour, was not"
+        )
+    return Proposal({name: read[name] for name in ROLES}, tuple(doubts))
 
 
 def decoded(look: Look, proposal: Proposal, needs: Needs = EVERYTHING) -> Decoded:
@@ -144,12 +153,11 @@ def _model(look: Look, fields: Mapping[str, Field]) -> Guess:
         return Guess(place, differ(field), tuple(doubts), field if suits else None)
     key = look.keys.field
     name = look.sample.topic
+    one = "no field names a model: all events are of one, named after the topic. Also {const: NAME}, {header: NAME}"
+    doubts = [one]
     if key.categorical and not look.keys.binary and not look.keys.null and key.distinct > 1:
-        doubt = (
-            f"the key has {key.distinct} values, always the same ones: {{key: true}} if it names the model"
-        )
-        return Guess({"const": name}, "no field names a model: one model, named after the topic", (doubt,))
-    return Guess({"const": name}, "no field names a model: one model, named after the topic")
+        doubts.append(f"the key has only {key.distinct} values: {{key: true}} if it names the model")
+    return Guess({"const": name}, "the topic", tuple(doubts))
 
 
 def _version(look: Look, fields: Mapping[str, Field]) -> Guess:

@@ -14,6 +14,7 @@ from streamwatch.offline.look import Look
 from streamwatch.offline.models import Model
 from streamwatch.offline.proposal import Proposal
 from streamwatch.offline.watching import Suggestion, slug
+from streamwatch.transports.lines import plain_name
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
@@ -65,8 +66,8 @@ def _lines(made: Starter) -> Iterator[str]:
     yield "kafka:"
     yield from (f"  {line}" for line in made.kafka)
     yield "inputs:"
-    if sample.file is not None:
-        yield "  # ? the topic, named after the file"
+    if sample.file is not None and sample.topic == plain_name(sample.file):
+        yield "  # ? the topic: here the file's name stands for it"
     yield f"  - topics: [{scalar(sample.topic)}]"
     for doubt in made.proposal.doubts:
         yield f"    # ? {shown(doubt)}"

@@ -42,9 +42,8 @@ def suggest(look: Look, proposal: Proposal, models: Sequence[Model]) -> list[Sug
     suggestions = [*_outputs(proposal, models), *_performance(models), *_inputs(look, proposal)]
     if proposal.read["latency_ms"].place is not None:
         suggestions.append(Suggestion("latency", "latency_ms", {"direction": "up"}))
-    if not suggestions:
-        doubt = "nothing was found that a monitor can watch: say in `read` where the score or the prediction stands"
-        suggestions.append(Suggestion("prediction", "prediction", {}, (), (doubt,)))
+    if not suggestions:  # a config has at least one monitor
+        suggestions.append(Suggestion("prediction", "prediction", {}))
     return _named(suggestions)
 
 
