@@ -54,7 +54,7 @@ class Control:
     def __init__(self, config: Config) -> None:
         self._fixed = tuple(window.in_force for window in config.windows)
         self._digest = stable_id([plain(window) for window in config.windows])
-        self._commands: dict[str, Silence | Pause] = {}
+        self._commands: dict[str, tuple[Silence | Pause, InForce]] = {}
         self._since_s = EVER
         self._changed = False
         self.windows: tuple[InForce, ...] = self._fixed
@@ -76,14 +76,14 @@ class Control:
         now_s = 0.0 if stream_time_s is None else stream_time_s
         match command:
             case Silence() | Pause():
-                over = [key for key, one in self._commands.items() if _to_s(one) <= now_s]
+                over = [key for key, (_, window) in self._commands.items() if _to_s(window) <= now_s]
                 for key in over:
                     del self._commands[key]
                 if len(self._commands) >= MOST_IN_FORCE and command.id not in self._commands:
                     raise SenderError(
                         "not a command", f"{MOST_IN_FORCE} silences and pauses are in force: end some of them"
                     )
-                self._commands[command.id] = command
+                self._commands[command.id] = command, command.in_force
             case End():
                 if self._commands.pop(command.of, None) is None:
                     return False
@@ -123,7 +123,7 @@ class Control:
 
     def dump(self) -> dict[str, Any]:
         return {
-            "commands": [msgspec.to_builtins(one) for _, one in sorted(self._commands.items())],
+            "commands": [msgspec.to_builtins(one) for _, (one, _) in sorted(self._commands.items())],
             "windows": self._digest,
             "windows_since_s": None if self._since_s == EVER else self._since_s,
             "verdicts": [[incident, *judged] for incident, judged in self.verdicts.items()],
@@ -145,7 +145,7 @@ class Control:
         try:
             str(content["windows"])
             found = [msgspec.convert(one, Silence | Pause) for one in content["commands"]]
-            self._commands = {one.id: one for one in found}
+            self._commands = {one.id: (one, one.in_force) for one in found}
             since_s = content["windows_since_s"]
             self._since_s = EVER if since_s is None else float(since_s)
             self.verdicts = {
@@ -160,10 +160,10 @@ class Control:
 
     def _refresh(self) -> None:
         self.unaffected = Applied((), (), self._since_s)
-        self.windows = self._fixed + tuple(one.in_force for _, one in sorted(self._commands.items()))
+        self.windows = self._fixed + tuple(window for _, (_, window) in sorted(self._commands.items()))
 
 
-def _to_s(command: Silence | Pause) -> float:
-    times = command.in_force.times
+def _to_s(window: InForce) -> float:
+    times = window.times
     assert isinstance(times, Once)
     return times.to_s

@@ -10,37 +10,17 @@ from typing import Any
 import pytest
 
 from streamwatch.alerts import Alert, rfc3339
-from streamwatch.commands import Accept, Command, End, Pause, Silence, Verdict, command
+from streamwatch.commands import Accept, Command, End, Verdict, command
 from streamwatch.config import Config
 from streamwatch.control import MOST_IN_FORCE
 from streamwatch.engine import Engine, Output
 from streamwatch.errors import SenderError
 from streamwatch.times import epoch_s
 from tests.build import START_S, config, event, life, mixed, monitor
+from tests.talk import pause, silence, spoken
 from tests.test_engine import Store, everything
 
 Item = dict[str, Any] | Command
-
-
-def silence(name: str = "s1", from_s: float = 0, for_s: float = 3600, *match: str, **more: Any) -> Silence:
-    return Silence(
-        id=name,
-        author="ana",
-        match=match or ("model=fraud",),
-        from_=rfc3339(START_S + from_s),
-        to=rfc3339(START_S + from_s + for_s),
-        **more,
-    )
-
-
-def pause(name: str = "p1", from_s: float = 0, for_s: float = 3600, *match: str) -> Pause:
-    return Pause(
-        id=name,
-        author="ana",
-        match=match or ("model=fraud",),
-        from_=rfc3339(START_S + from_s),
-        to=rfc3339(START_S + from_s + for_s),
-    )
 
 
 def steps(n: int, at: int, seed: int = 3, start: int = 0, every_s: float = 1.0) -> list[dict[str, Any]]:
@@ -333,31 +313,14 @@ def talk(n: int, seed: int) -> list[Item]:
     draw = random.Random(seed)
     items: list[Item] = []
     for i, one in enumerate(life(n)):
-        if draw.random() < 0.015:
-            items.append(_said(draw, i, one["timestamp"] - START_S))
+        if draw.random() < 0.01:
+            items.append(spoken(draw, i, one["timestamp"] - START_S, ABOUT))
         items.append(one)
     return items
 
 
-def _said(draw: random.Random, i: int, at_s: float) -> Command:
-    match = draw.choice(
-        [("model=fraud",), ("monitor=score",), ("monitor=in*", "model!=churn"), ("severity=warning",)]
-    )
-    begin, length = at_s + draw.choice([-400, 0, 0, 300]), draw.choice([1, 60, 900, 8000])
-    name = f"c{draw.randrange(8)}"
-    match draw.randrange(12):
-        case 0 | 1 | 5 | 6 | 7:
-            return silence(name, begin, length, *match)
-        case 2 | 8:
-            return pause(name, begin, length, *match)
-        case 3 | 9 | 10:
-            return End(id=f"e{i}", author="bo", of=name)
-        case 4:
-            return Accept(id=f"a{i}", author="bo", match=match)
-    return Verdict(id=f"v{i}", author="bo", incident=f"i{i % 7}", verdict=draw.choice(["true", "false"]))
-
-
-SEED = 2  # of a talk that shows every reason
+ABOUT = [("model=fraud",), ("monitor=score",), ("monitor=in*", "model!=churn"), ("severity=warning",)]
+SEED = 38  # of a talk that shows every reason
 WINDOWS = [
     {"name": "night", "weekly": {"from": "22:00", "to": "04:00", "zone": "Europe/Berlin"}},
     {"name": "test", "do": "skip", "match": ["monitor=error*"], "from": rfc3339(START_S + 500),

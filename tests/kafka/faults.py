@@ -3,9 +3,10 @@
     python -m tests.kafka.faults --faults 200 --seed 1          the long version (about 12 minutes)
     python -m tests.kafka.faults --faults 28 --without 4        what if this rule did not hold? See `violations`
 
-A writer writes at a steady rate. In the end everything drains, and what the broker holds is compared with an
-undisturbed run in memory over the records read back from the topic: alerts and dead letters byte by byte and in
-order, the restored state as values, offsets. The first faults of a schedule are one of each kind.
+A writer writes events at a steady rate, and commands among them. In the end everything drains, and what the broker
+holds is compared with an undisturbed run in memory over the records read back from the topics: alerts and dead
+letters byte by byte and in order, the restored state as values, offsets. The first faults of a schedule are one of
+each kind.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 
 from tests.broker import Broker
 from tests.kafka.stream import SERVICE, SESSION_MS, Writer, create_topics, suite_config
-from tests.kafka.verdict import differences, live, processed, undisturbed, written
+from tests.kafka.verdict import commanded, differences, live, processed, undisturbed, written
 from tests.kafka.violations import RULES
 from tests.kafka.workers import BrokenError, Workers
 
@@ -92,7 +93,12 @@ def schedule(seed: int, count: int, only: Sequence[str] = ()) -> list[Fault]:
 
 @dataclass
 class Outcome:
-    """`problems` is empty if all held. `hits`: how often each kind of fault took place."""
+    """`problems` is empty if all held. `hits`: how often each kind of fault took place.
+
+    commands         that acted, by kind; `about` of them were about some watcher at that moment
+    heard_again      commands in a batch that was handed out again because of a fault
+    aborted_by       alerts that commands made, in transactions that were aborted, by reason
+    """
 
     seed: int
     without: Sequence[str]
@@ -104,6 +110,11 @@ class Outcome:
     aborted_alerts: int = 0
     dead_letters: int = 0
     state_values: int = 0
+    commands: Counter[str] = field(default_factory=Counter)
+    about: int = 0
+    heard_again: int = 0
+    commanded: Counter[str] = field(default_factory=Counter)
+    aborted_by: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     report: str = ""
 
@@ -114,10 +125,17 @@ class Outcome:
             f"{self.alerts} alerts expected ({self.aborted_alerts} more in aborted transactions), "
             f"{self.dead_letters} dead letters, {self.state_values} values of state"
         )
-        hits = ", ".join(f"{kind} {count}" for kind, count in sorted(self.hits.items()))
-        return "\n".join(
-            [head, f"hits: {hits}", *(self.problems or ["0 missing, 0 twice, state equal"]), self.report]
+        said = (
+            f"commands: {self.commands.total()} acted ({_listed(self.commands)}), {self.about} about something, "
+            f"{self.heard_again} in a batch that was processed again; they made alerts {_listed(self.commanded)} "
+            f"({_listed(self.aborted_by) or 'none'} more in aborted transactions)"
         )
+        held = self.problems or ["0 missing, 0 twice, state equal"]
+        return "\n".join([head, f"hits: {_listed(self.hits)}", said, *held, self.report])
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{kind} {count}" for kind, count in sorted(counts.items()))
 
 
 class Injector:
@@ -243,7 +261,7 @@ def trial(
         create_topics(servers, SERVICE)
         with Workers(broker, Path(folder), without) as workers:
             injector = Injector(workers, broker, seed)
-            writer = Writer(servers, f"{SERVICE}-in", seed)
+            writer = Writer(servers, SERVICE, seed)
             writer.start()
             try:
                 workers.until(lambda: any(workers.since(0, "committed")), 60.0, "the first commit")
@@ -260,6 +278,7 @@ def trial(
             finally:
                 writer.end()
             outcome.hits = injector.hits
+            outcome.heard_again = workers.heard_again()
             outcome.problems += [f"overtaken: {line}" for line in workers.since(0, "overtaken")]
             if outcome.problems:
                 outcome.report = workers.report(", ".join(fault.kind for fault in faults))
@@ -270,13 +289,17 @@ def trial(
 def _judge(servers: str, outcome: Outcome) -> None:
     config = suite_config(servers, SERVICE)
     found = live(servers, config)
-    records = processed(servers, f"{SERVICE}-in", found.offsets)
+    records = processed(servers, found.offsets)
     expected = undisturbed(config, records)
     outcome.problems += differences(expected, found)
     outcome.records, outcome.alerts = len(records), len(expected.alerts)
     outcome.dead_letters, outcome.state_values = len(expected.dead_letters), len(expected.state)
     uncommitted = written(servers, config.alerts_topic, "read_uncommitted")
     outcome.aborted_alerts = len(uncommitted) - len(found.alerts)
+    outcome.commands = Counter(one.command.kind for one in expected.obeyed)
+    outcome.about = sum(one.watchers > 0 for one in expected.obeyed)
+    outcome.commanded = commanded(found.alerts)
+    outcome.aborted_by = commanded(uncommitted) - outcome.commanded
 
 
 def main() -> None:

@@ -1,5 +1,8 @@
 """What the fault suite reads: an endless seeded stream of events, and a config that has much to say about it.
 
+People talk into it all the while: silences, pauses, what ends them, accepts and verdicts on the control topic, and
+now and then what is no command.
+
 Every model's error rate jumps up or down every few hundred of its events, scores turn bad for a while, models come
 once and go, and some records cannot be read: firing, settled, reminder, blind, seeing and evicted alerts and dead
 letters, about 20 a second at 400 events a second. Stream time runs at a second an event, so that what takes minutes
@@ -17,8 +20,10 @@ from typing import Any
 
 from kafka import KafkaProducer
 
+from streamwatch.commands import End
 from streamwatch.config import Config
 from tests.build import START_S, config, event, monitor
+from tests.talk import spoken
 from tests.topics import Written, create_topic
 
 SERVICE = "suite"
@@ -27,6 +32,16 @@ RATE = 400  # events a second
 SESSION_MS = 2_000
 MODELS = 6
 JUMP_EVERY = 150  # events of one model
+SPOKEN = 0.02  # commands per event: the task waits for the control topic, so they must not be rare
+ABOUT = [
+    *((f"model=m{number}",) for number in range(MODELS)),
+    ("model=m*", "model!=m0", "monitor=score"),
+    ("monitor=error*", "segment.country=DE"),
+    ("monitor=error-per-version", "version=1"),
+    ("severity=warning",),
+]
+ACCEPTED = [("incident=a*",), ("incident=b*", "key=*"), ("monitor=error", "version=", "key=*")]
+FOR_S = (1.0, 60.0, 200.0, 1500.0)
 
 
 def suite_config(servers: str, service: str) -> Config:
@@ -48,23 +63,30 @@ def suite_config(servers: str, service: str) -> Config:
 def create_topics(servers: str, service: str) -> None:
     """One partition of alerts, so that their order is one."""
     create_topic(servers, f"{service}-in", PARTITIONS)
-    for kind in ("alerts", "dead-letters"):
+    for kind in ("alerts", "dead-letters", "control"):
         create_topic(servers, f"{service}-{kind}")
 
 
-def endless(seed: int) -> Iterator[Written]:
-    """Records with rising times, at random over the partitions, as of a topic that is keyed by request."""
+def endless(seed: int) -> Iterator[tuple[str, Written]]:
+    """Records of the topics "in" and "control" with rising times, events at random over the partitions, as of a topic
+    that is keyed by request."""
     draw = random.Random(seed)
+    talk = random.Random(seed)
     seen = [0] * MODELS
     number = 0
     while True:
         now_s = START_S + number
-        yield Written(
-            _value(draw, number, now_s, seen),
-            partition=draw.randrange(PARTITIONS),
-            timestamp_ms=int(now_s * 1000),
-        )
+        while talk.random() < SPOKEN:
+            yield "control", Written(_said(talk, number), partition=0, timestamp_ms=int(now_s * 1000))
+        value = _value(draw, number, now_s, seen)
+        yield "in", Written(value, partition=draw.randrange(PARTITIONS), timestamp_ms=int(now_s * 1000))
         number += 1
+
+
+def _said(draw: random.Random, number: int) -> bytes | None:
+    if draw.random() < 0.06:
+        return draw.choice([None, b"", b"{", b'{"command": "dance", "id": "d"}', b'{"command": "accept"}'])
+    return spoken(draw, number, float(number), ABOUT, ACCEPTED, FOR_S).message().value
 
 
 def _value(draw: random.Random, number: int, now_s: float, seen: list[int]) -> bytes | None:
@@ -92,13 +114,17 @@ def _value(draw: random.Random, number: int, now_s: float, seen: list[int]) -> b
     return json.dumps(event(now_s, **fields)).encode()
 
 
-def closing(last_ms: int) -> list[Written]:
+def closing(last_ms: int) -> list[tuple[str, Written]]:
     """A later record for each partition: all before them can go on without waiting."""
     later_ms = last_ms + 1000
     values = [event(later_ms / 1000, model="closing", prediction=0, label=0)] * PARTITIONS
+    last = End(id="last", author="ana", of="none").message().value
     return [
-        Written(json.dumps(value).encode(), partition=partition, timestamp_ms=later_ms)
-        for partition, value in enumerate(values)
+        ("control", Written(last, partition=0, timestamp_ms=later_ms)),
+        *(
+            ("in", Written(json.dumps(value).encode(), partition=partition, timestamp_ms=later_ms))
+            for partition, value in enumerate(values)
+        ),
     ]
 
 
@@ -108,9 +134,9 @@ class Writer(threading.Thread):
     `closed`: all of it arrived.
     """
 
-    def __init__(self, servers: str, topic: str, seed: int) -> None:
+    def __init__(self, servers: str, service: str, seed: int) -> None:
         super().__init__(name="writer", daemon=True)
-        self._servers, self._topic, self._seed = servers, topic, seed
+        self._servers, self._service, self._seed = servers, service, seed
         self._over = threading.Event()
         self.closed = False
 
@@ -119,21 +145,22 @@ class Writer(threading.Thread):
             bootstrap_servers=self._servers, bootstrap_timeout_ms=30_000, acks="all", linger_ms=5,
             reconnect_backoff_max_ms=500,
         )  # fmt: skip
-        began, last_ms = time.monotonic(), 0
-        for number, record in enumerate(endless(self._seed)):
-            if self._over.wait(max(0.0, began + number / RATE - time.monotonic())):
+        began, last_ms, events = time.monotonic(), 0, 0
+        for kind, record in endless(self._seed):
+            events += kind == "in"
+            if self._over.wait(max(0.0, began + events / RATE - time.monotonic())):
                 break
-            self._send(producer, record)
+            self._send(producer, kind, record)
             last_ms = record.timestamp_ms or 0
-        for record in closing(last_ms):
-            self._send(producer, record)
+        for kind, record in closing(last_ms):
+            self._send(producer, kind, record)
         producer.flush(timeout=60)
         producer.close(timeout=10)
         self.closed = True
 
-    def _send(self, producer: Any, record: Written) -> None:
+    def _send(self, producer: Any, kind: str, record: Written) -> None:
         producer.send(
-            self._topic, value=record.value, partition=record.partition, timestamp_ms=record.timestamp_ms,
+            f"{self._service}-{kind}", value=record.value, partition=record.partition, timestamp_ms=record.timestamp_ms,
             key=b"k" if record.value is None else None,
         )  # fmt: skip
 

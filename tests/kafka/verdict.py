@@ -6,32 +6,49 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from streamwatch.config import Config
+from streamwatch.control import STATE_KEY
+from streamwatch.execute import Obeyed
+from streamwatch.observer import Silent, Work
 from streamwatch.records import Message, Source
 from streamwatch.runner import run
 from streamwatch.state import unpack
 from streamwatch.transports.base import Opened
 from streamwatch.transports.kafka.transport import KafkaTransport
 from streamwatch.transports.memory import MemoryTransport, Record
+from streamwatch.transports.order import kinds
 from tests.broker import wait_until
 from tests.topics import read_committed
 
 SHOWN = 10
+COMMANDED = ("accepted", "silenced", "unsilenced")
 
 
 @dataclass(frozen=True)
 class End:
-    """Outputs in their order, and the state by name as plain values; "mark" is the engine's part of the mark."""
+    """Outputs in their order, and the state by name as plain values; "mark" is the engine's part of the mark.
+    `obeyed`: the commands, where that is known."""
 
     alerts: list[Message]
     dead_letters: list[Message]
     state: Mapping[str, Any]
     offsets: Mapping[Source, int]
+    obeyed: list[Obeyed] = field(default_factory=list)
+
+
+class Heard(Silent):
+    """The commands that were obeyed and committed."""
+
+    def __init__(self) -> None:
+        self.obeyed: list[Obeyed] = []
+
+    def committed(self, work: Work, seconds: float) -> None:
+        self.obeyed += work.obeyed
 
 
 def live(servers: str, config: Config) -> End:
@@ -58,28 +75,40 @@ def written(servers: str, topic: str, isolation_level: str = "read_committed") -
 
 def undisturbed(config: Config, records: Sequence[Record]) -> End:
     """The same records through the same loop, in memory."""
-    transport = MemoryTransport(records, batch_size=1_000)
-    run(transport, config, stop=threading.Event())
+    transport = MemoryTransport(records, batch_size=1_000, kinds=kinds(config))
+    heard = Heard()
+    run(transport, config, stop=threading.Event(), observe=heard)
     return End(
         transport.alert_messages,
         transport.dead_letter_messages,
         values(transport.state, transport.mark),
         transport.offsets,
+        heard.obeyed,
     )
 
 
-def processed(servers: str, topic: str, offsets: Mapping[Source, int]) -> list[Record]:
-    """The records of the topic before these offsets, with their coordinates."""
+def processed(servers: str, offsets: Mapping[Source, int]) -> list[Record]:
+    """The records before these offsets, with their coordinates."""
     return [
         Record(topic, r.value, r.key, r.timestamp, r.partition, r.headers, r.offset)
+        for topic in sorted({source.topic for source in offsets})
         for r in read_committed(servers, topic)
         if r.offset < offsets[Source(topic, r.partition)]
     ]
 
 
+def commanded(alerts: Sequence[Message]) -> Counter[str]:
+    """The alerts that commands made, by reason."""
+    reasons = Counter(json.loads(message.value or b"")["data"]["reason"] for message in alerts)
+    return Counter({reason: reasons[reason] for reason in COMMANDED if reason in reasons})
+
+
 def values(state: Mapping[str, bytes], mark: bytes) -> dict[str, Any]:
     return {
-        **{name: unpack("key", data, name) for name, data in state.items()},
+        **{
+            name: unpack(STATE_KEY if name == STATE_KEY else "key", data, name)
+            for name, data in state.items()
+        },
         "mark": unpack("mark", mark, "mark"),
     }
 

@@ -26,12 +26,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from streamwatch.config import Config
 from streamwatch.engine import Engine, Restored
 from streamwatch.errors import OperatorError, PlatformError
 from streamwatch.observer import Silent
-from streamwatch.records import Source
+from streamwatch.records import Batch, Source
 from streamwatch.runner import run
-from streamwatch.transports.base import Closed, Opened, Progress
+from streamwatch.transports.base import Closed, Happening, Opened, Progress
 from streamwatch.transports.kafka import connect
 from streamwatch.transports.kafka.clients import TASK
 from streamwatch.transports.kafka.producer import Outgoing, TaskProducer
@@ -45,7 +46,7 @@ EXPIRING = {"delivery_timeout_ms": 1_500, "request_timeout_ms": 1_000}
 
 
 def offsets_text(offsets: Mapping[Source, int]) -> dict[str, int]:
-    return {str(source.partition): offset for source, offset in offsets.items()}
+    return {f"{source.topic}/{source.partition}": offset for source, offset in offsets.items()}
 
 
 class Journal(Silent):
@@ -137,6 +138,25 @@ class Ordered(TaskProducer):
         self._journal.say("committed", offsets=offsets_text(self._offsets), records=self._records)
 
 
+class Listening(KafkaTransport):
+    """The product's transport; the journal has the commands that it hands out."""
+
+    def __init__(self, config: Config, journal: Journal, make_producer: Callable[..., TaskProducer]) -> None:
+        super().__init__(config, make_producer=make_producer)
+        self._control = Source(config.control_topic, 0)
+        self._journal = journal
+
+    def poll(self, timeout_s: float) -> Sequence[Happening]:
+        happenings = super().poll(timeout_s)
+        for batch in happenings:
+            if isinstance(batch, Batch) and self._control in batch.sources:
+                rows = batch.source == batch.sources.index(self._control)
+                if rows.any():
+                    first, last = batch.offset[rows].min(), batch.offset[rows].max()
+                    self._journal.say("heard", first=int(first), last=int(last))
+        return happenings
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("servers")
@@ -162,7 +182,7 @@ def main() -> None:
 
     journal.say("started")
     try:
-        total = run(KafkaTransport(config, make_producer=make_producer), config, stop=stop, observe=journal)
+        total = run(Listening(config, journal, make_producer), config, stop=stop, observe=journal)
     except OperatorError as error:
         journal.say("refused", error=type(error).__name__, text=str(error)[:500])
         sys.exit(error.exit_code)

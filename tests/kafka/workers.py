@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -119,6 +120,13 @@ class Workers:
         wanted = {"event": event, **equal}
         return (line for line in self.lines[start:] if wanted.items() <= line.items())
 
+    def heard_again(self) -> int:
+        """How many commands were handed out more than once: in a batch that was processed again."""
+        times = Counter(
+            offset for line in self.since(0, "heard") for offset in range(line["first"], line["last"] + 1)
+        )
+        return sum(count > 1 for count in times.values())
+
     def commit_again(self, after: str) -> None:
         """Wait for the next commit of anybody."""
         mark = len(self.lines)
@@ -148,9 +156,12 @@ class Workers:
 
     def drain(self) -> None:
         """Until every record is committed; then the workers end cleanly."""
-        marks = high_watermarks(self.broker.bootstrap_servers, f"{SERVICE}-in")
         # The closing records wait for each other.
-        wanted = {str(part.partition): end - 1 for part, end in marks.items()}
+        wanted = {
+            f"{part.topic}/{part.partition}": end - 1
+            for kind in ("in", "control")
+            for part, end in high_watermarks(self.broker.bootstrap_servers, f"{SERVICE}-{kind}").items()
+        }
 
         def reached() -> bool:
             known = [line["offsets"] for line in self.lines if line["event"] in ("committed", "opened")]
