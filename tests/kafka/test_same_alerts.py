@@ -27,6 +27,8 @@ from streamwatch.config import Config
 from streamwatch.records import Message, Source
 from streamwatch.runner import run
 from streamwatch.transports.files import FilesTransport
+from streamwatch.transports.kafka.readonly import ReadOnlyTransport
+from streamwatch.transports.kafka.span import Span
 from streamwatch.transports.memory import MemoryTransport, Record
 from streamwatch.transports.recorded import record_line
 from tests.build import life
@@ -120,6 +122,15 @@ def in_files(config: Config, paths: list[Path], batch_size: int) -> Said:
     return list(alerts.getvalue().splitlines()), list(dead_letters.getvalue().splitlines())
 
 
+def as_bystander(config: Config, part: Span, batch_records: int) -> Said:
+    alerts, dead_letters = io.BytesIO(), io.BytesIO()
+    transport = ReadOnlyTransport(
+        config, part, alerts=alerts, dead_letters=dead_letters, batch_records=batch_records
+    )
+    run(transport, config, stop=threading.Event())
+    return list(alerts.getvalue().splitlines()), list(dead_letters.getvalue().splitlines())
+
+
 def lines(records: list[Record]) -> bytes:
     out = []
     for r in records:
@@ -175,10 +186,31 @@ def test_the_command_replay_prints_what_kafka_said(world: World, tmp_path: Path)
     path = tmp_path / "watch.json"
     path.write_text(json.dumps(_as_file(config)))
     (recording,) = _one_file(tmp_path, world.records)
-    command = [sys.executable, "-m", "streamwatch", "replay", str(path), str(recording)]
-    done = subprocess.run(command, capture_output=True, timeout=60)
-    assert done.returncode == 0, done.stderr.decode()
-    assert done.stdout.splitlines() == world.said(BATCHES[0])[0]
+    for source in ([str(recording)], ["--since", "2025-01-01T00:00:00Z"]):
+        command = [sys.executable, "-m", "streamwatch", "replay", str(path), *source]
+        done = subprocess.run(command, capture_output=True, timeout=60)
+        assert done.returncode == 0, done.stderr.decode()
+        assert done.stdout.splitlines() == world.said(BATCHES[0])[0]
+
+
+@pytest.mark.parametrize("size", [7, 100_000])
+def test_a_bystander_says_what_the_service_said(world: World, size: int) -> None:
+    config = world.configs[BATCHES[0]]
+    assert as_bystander(config, Span("earliest", "now"), size) == world.said(BATCHES[0])
+
+
+def test_a_bystander_of_a_part_of_the_topic_says_what_memory_says_of_it(world: World) -> None:
+    config, times_ms = world.configs[BATCHES[0]], sorted(record.timestamp_ms for record in world.records)
+    since_ms, until_ms = times_ms[N // 4], times_ms[3 * N // 4]
+    first = {r.partition: r.offset for r in reversed(world.records) if r.timestamp_ms >= since_ms}
+    stop = {r.partition: r.offset for r in reversed(world.records) if r.timestamp_ms >= until_ms}
+    part = [
+        r for r in world.records if (first[r.partition] or 0) <= (r.offset or 0) < (stop[r.partition] or 0)
+    ]
+    assert N // 3 < len(part) < 2 * N // 3
+    said = as_bystander(config, Span(since_ms / 1000, until_ms / 1000), 5_000)
+    assert said == in_memory(config, part, 5_000)
+    assert said[0]
 
 
 def _as_file(config: Config) -> dict[str, Any]:
