@@ -126,6 +126,8 @@ def configure(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
+    # On a busy machine kafka-python warns of its own steps that took 0.1 s: nothing that anybody can mend.
+    logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)
     logging.getLogger(LOGGER).setLevel(level.upper())
     logging.captureWarnings(True)
     structlog.configure(

@@ -13,10 +13,14 @@ import jsonschema
 import msgspec
 import pytest
 
-from streamwatch import __version__
+from streamwatch import __version__, commands
+from streamwatch.cli.schema import schema
+from streamwatch.errors import SenderError
+from tests.cli import cli
 from tests.samples import alert
 
-COMMANDS = ("run", "check", "replay", "tail", "schema", "version")
+COMMANDS = ("run", "check", "replay", "tail", "silence", "pause", "accept", "verdict", "status", "schema",
+            "version")  # fmt: skip
 # Not pydantic: typer itself reads a command's options with it.
 HEAVY = ("kafka", "msgspec", "numpy", "prometheus_client", "rich", "river", "starlette", "structlog", "uvicorn",
          "yaml")  # fmt: skip
@@ -79,8 +83,8 @@ def test_nothing_heavy_is_imported_before_a_command_needs_it(arguments: list[str
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command: str) -> None:
-    done = streamwatch(command, "--help")
-    assert (done.returncode, done.stderr) == (0, "")
+    done = cli(command, "--help")
+    assert (done.exit_code, done.stderr) == (0, "")
     assert "Usage:" in done.stdout
 
 
@@ -150,7 +154,7 @@ def test_a_broker_that_is_not_there_ends_with_3(command: list[str], write: Path)
     assert "localhost:1" in done.stderr
 
 
-@pytest.mark.parametrize("of", ["alert", "event", "config"])
+@pytest.mark.parametrize("of", ["alert", "event", "command", "config"])
 def test_schema_prints_a_json_schema(of: str) -> None:
     done = streamwatch("schema", of)
     assert (done.returncode, done.stderr) == (0, "")
@@ -159,6 +163,18 @@ def test_schema_prints_a_json_schema(of: str) -> None:
     assert made["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     for example in made.get("examples", ()):
         jsonschema.validate(example, made)
+
+
+def test_commands_are_what_their_schema_says() -> None:
+    """The examples in the schema are read as commands, and what the schema refuses is refused."""
+    made = json.loads(schema("command"))
+    validator = jsonschema.Draft202012Validator(made)
+    for example in made["examples"]:
+        commands.command(json.dumps(example).encode())
+        for wrong in ({**example, "id": ""}, {**example, "command": "stop"}, {**example, "more": 1}):
+            assert not validator.is_valid(wrong)
+            with pytest.raises(SenderError):
+                commands.command(json.dumps(wrong).encode())
 
 
 def test_alerts_are_what_their_schema_says() -> None:

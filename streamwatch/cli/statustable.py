@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TextIO
 
@@ -14,7 +13,6 @@ from streamwatch.cli.lines import printable, short
 from streamwatch.cli.status import Open, Status, Window
 from streamwatch.config import Config
 from streamwatch.times import epoch_s
-from streamwatch.units import duration
 
 STYLES = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
 PLAIN_WIDTH = 10_000  # nothing is folded where lines are cut and searched by programs
@@ -33,7 +31,7 @@ def show(status: Status, config: Config, out: TextIO) -> None:
     with console.capture() as captured:
         for part in _parts(status, config):
             console.print(part)
-    out.write("".join(f"{line.rstrip()}{os.linesep}" for line in captured.get().splitlines()))
+    out.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
 
 def _parts(status: Status, config: Config) -> Iterator[Text | Table]:
@@ -57,6 +55,8 @@ def _parts(status: Status, config: Config) -> Iterator[Text | Table]:
         yield _table(("monitor", "fired", "true", "false", "no verdict"), counts)
         false = sum(one.false for one in status.verdicts)
         yield Text(f"realised false alarms: {false} false in {_long(status.watched_s)} watched")
+    if not status.read:
+        return
     yield Text()
     reads = [
         (
@@ -86,7 +86,7 @@ def _head(status: Status, config: Config) -> Iterator[Text]:
     )
     now_s = epoch_s(status.at)
     running = {None: "not known whether it runs", 0: "nobody runs it"}.get(
-        status.running, f"{status.running} process{'' if status.running == 1 else 'es'} in the group"
+        status.running, f"{_count(status.running or 0, 'member')} in its group"
     )
     of = (
         "none yet"
@@ -94,7 +94,7 @@ def _head(status: Status, config: Config) -> Iterator[Text]:
         else f"{status.stream_time[:19]}Z, {_ago(status.stream_time, now_s)}"
     )
     yield Text(f"{running}; last commit {_ago(status.committed, now_s)}; stream time {of}")
-    yield Text(f"{status.stream_keys:,} stream keys, {status.state_bytes / 1024:,.0f} KiB of state")
+    yield Text(f"{_count(status.stream_keys, 'stream key')}, {status.state_bytes / 1024:,.0f} KiB of state")
     if status.dropped:
         names = ", ".join(status.dropped)
         yield Text(
@@ -144,6 +144,10 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
     return table
 
 
+def _count(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def _long(time_s: float) -> str:
     """
     >>> _long(3_999.0), _long(3_568_320.0)
@@ -169,5 +173,6 @@ def _ago(time: str, now_s: float) -> str:
     ('12s ago', '2h ago', '60s ahead')
     """
     past_s = now_s - epoch_s(time)
-    unit_s = next((unit_s for unit_s in (86_400, 3_600, 60) if abs(past_s) >= 2 * unit_s), 1)
-    return f"{duration(abs(past_s) // unit_s * unit_s)} {'ago' if past_s >= 0 else 'ahead'}"
+    units = ((86_400, "d"), (3_600, "h"), (60, "m"))
+    unit_s, unit = next(((unit_s, unit) for unit_s, unit in units if abs(past_s) >= 2 * unit_s), (1, "s"))
+    return f"{abs(past_s) // unit_s:.0f}{unit} {'ago' if past_s >= 0 else 'ahead'}"

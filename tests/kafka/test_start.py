@@ -26,9 +26,11 @@ from kafka.admin import ResourceType as Kind
 from kafka.structs import OffsetAndMetadata
 
 from streamwatch.errors import BrokerUnreachable, StartRefused
+from streamwatch.records import Message
 from streamwatch.transports.kafka import connect
 from streamwatch.transports.kafka.diagnosis import speaks_tls
 from streamwatch.transports.kafka.settings import KafkaSettings
+from streamwatch.transports.kafka.speak import speak
 from streamwatch.transports.kafka.start import check_start, prepare_start
 from streamwatch.transports.kafka.topics import Topics
 from tests.broker import Broker, Tls, classpath, free_port, wait_until
@@ -238,6 +240,19 @@ def test_files_of_tls_that_cannot_be_used_are_refused_before_any_connection(
         ssl_cert=str(ours.cert), ssl_key=str(ours.key), ssl_key_password="wrong"
     )
     assert "ssl_key_password" in refused(ssl_cert=str(ours.cert), ssl_key=str(ours.key))
+
+
+def test_who_may_not_write_commands_is_told_what_to_grant_and_writes_with_no_more(
+    secured: Broker, unique: str
+) -> None:
+    create_topic(secured.bootstrap_servers, unique)
+    settings, spoken = sasl(secured, "u0"), Message(b"id", b"{}")
+    grant(secured, "User:u0", [(Kind.TOPIC, unique, [ACLOperation.READ])])
+    with pytest.raises(StartRefused, match=f"--operation Write --topic {unique}"):
+        speak(settings, unique, spoken)
+    grant(secured, "User:u0", [(Kind.TOPIC, unique, [ACLOperation.WRITE])])
+    speak(settings, unique, spoken)
+    assert [record.value for record in read_committed(secured.bootstrap_servers, unique)] == [b"{}"]
 
 
 @pytest.mark.parametrize("lacking", LACKING)

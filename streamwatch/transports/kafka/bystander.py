@@ -120,6 +120,7 @@ class Bystander:
     def between(self, bounds: Mapping[Source, tuple[int, int]]) -> Iterator[Any]:
         """Of each partition the committed records [first, stop)."""
         stops = {TopicPartition(*source): stop for source, (first, stop) in bounds.items() if first < stop}
+        self._consumer.unsubscribe()  # else partitions assigned once more stay paused
         self._consumer.assign(list(stops))
         for part in stops:
             self._consumer.seek(part, bounds[Source(part.topic, part.partition)][0])

@@ -1,0 +1,22 @@
+"""The command line in this process: as quick as a call, with exit code, stdout and stderr."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from typer.testing import CliRunner
+
+from streamwatch.cli.app import app
+
+
+def cli(*arguments: str | Path) -> Any:
+    """click's Result. What the command sets up for the log of a process is undone."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        return CliRunner().invoke(app, list(map(str, arguments)))
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
