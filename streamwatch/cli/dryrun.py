@@ -12,6 +12,7 @@ import msgspec
 import typer
 
 from streamwatch import configfile, logs
+from streamwatch.alerts import rfc3339
 from streamwatch.cli import since as asked
 from streamwatch.cli.ending import UNCOMMITTED, Ending
 from streamwatch.cli.plot import about
@@ -40,7 +41,8 @@ def dry_run(paths: Sequence[Path], since: str | None, form: logs.Format, level: 
     transport = ReadOnlyTransport(config, begin)
     tell(
         f"dry run of {config.service}: reads {', '.join(config.input_topics)} at {config.kafka.bootstrap_servers} from "
-        f"{'now' if since is None else since} on, with fresh monitors; writes nothing; Ctrl-C ends it"
+        f"{'now' if begin.since == 'latest' else rfc3339(int(begin.since))} on, with fresh monitors; writes nothing; "
+        "Ctrl-C ends it"
     )
     began = time.monotonic()
     try:

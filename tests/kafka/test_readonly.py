@@ -44,6 +44,14 @@ def read(transport: ReadOnlyTransport, within_s: float = 20.0) -> list[int]:
     return values
 
 
+def until(transport: ReadOnlyTransport, values: list[int], n: int, within_s: float = 20.0) -> None:
+    """Add the numbers of what comes to `values` until it has so many."""
+    deadline = time.monotonic() + within_s
+    while len(values) < n:
+        assert time.monotonic() < deadline, (values, transport.progress())
+        values += numbers(transport.poll(0.25))
+
+
 def numbers(happenings: Sequence[Happening]) -> list[int]:
     return [int(value or b"-1") for h in happenings if isinstance(h, Batch) for value in h.value]
 
@@ -97,12 +105,24 @@ def test_a_dry_run_begins_with_what_comes_and_never_finishes(servers: str, uniqu
         transport.poll(1.0)
         produce(servers, f"{unique}-in", written(6, 2))
         values: list[int] = []
-        deadline = time.monotonic() + 20.0
-        while len(values) < 6:
-            assert time.monotonic() < deadline
-            values += numbers(transport.poll(0.25))
+        until(transport, values, 6)
         assert values == list(range(6))
         assert not transport.finished
+
+
+def test_a_dry_run_reads_a_new_partition_from_its_beginning_and_goes_on_in_the_others(
+    servers: str, unique: str
+) -> None:
+    topic = create_topic(servers, f"{unique}-in")
+    produce(servers, topic, written(3, 1))
+    transport = ReadOnlyTransport(config(servers, unique), Span("earliest", None), metadata_max_age_s=0.1)
+    values: list[int] = []
+    with closing(transport), closing(KafkaAdminClient(bootstrap_servers=servers)) as admin:
+        until(transport, values, 3)
+        admin.create_partitions({topic: 2})
+        produce(servers, topic, [Written(b"9", partition=1, timestamp_ms=int(START_S * 1000) + 9_000)])
+        until(transport, values, 4)
+    assert values == [0, 1, 2, 9]
 
 
 def test_only_the_topics_asked_for_are_read_and_commands_from_their_beginning(

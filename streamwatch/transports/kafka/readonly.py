@@ -36,11 +36,11 @@ ANSWER_S = 5.0
 # kafka-python polls on in silence when a broker is gone or refuses us: connecting anew says why.
 SILENT_S = 15.0
 QUIET_S = 5.0
-NEW_PARTITIONS_EVERY_S = 30.0
 
 
 class ReadOnlyTransport:
-    """`topics`: which of the config's inputs; default: all. `alerts`, `dead_letters`: see `FilesTransport`."""
+    """`topics`: which of the config's inputs; default: all. `alerts`, `dead_letters`: see `FilesTransport`. New
+    partitions are noticed within `metadata_max_age_s`, if there is no end."""
 
     def __init__(
         self,
@@ -51,6 +51,7 @@ class ReadOnlyTransport:
         alerts: BinaryIO | None = None,
         dead_letters: BinaryIO | None = None,
         batch_records: int = 5_000,
+        metadata_max_age_s: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
@@ -58,6 +59,7 @@ class ReadOnlyTransport:
         self._topics = config.input_topics if topics is None else tuple(topics)
         self._outputs = (alerts, dead_letters)
         self._batch_records = batch_records
+        self._metadata_max_age_s = metadata_max_age_s
         self._clock = clock
         self._client_id = f"streamwatch-{config.service}-bystander"
         self._flow = Flow(config, TASK)
@@ -199,7 +201,10 @@ class ReadOnlyTransport:
         made: list[Any] = []
         try:
             with translated("connect"):
-                reader = connect.consumer(self._config.kafka, self._client_id, **GROUP)
+                age_ms = int(self._metadata_max_age_s * 1000)
+                reader = connect.consumer(
+                    self._config.kafka, self._client_id, metadata_max_age_ms=age_ms, **GROUP
+                )
                 made.append(reader)
                 asker = connect.consumer(self._config.kafka, self._client_id)
                 made.append(asker)
@@ -233,7 +238,7 @@ class ReadOnlyTransport:
         if now - max(self._heard_at, self._handed_at) > SILENT_S and not self.finished:
             self.close()
             self._connect()
-        elif self._stops is None and now - self._looked_at > NEW_PARTITIONS_EVERY_S:
+        elif self._stops is None and now - self._looked_at > self._metadata_max_age_s:
             self._looked_at = now
             if self._clients is not None and self._more_partitions(self._clients[0]):
                 self.close()
