@@ -13,10 +13,11 @@ from streamwatch.cli.app import app
 
 def cli(*arguments: str | Path) -> Any:
     """click's Result. What the command sets up for the log of a process is undone."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    root, kafka = logging.getLogger(), logging.getLogger("kafka")
+    handlers, levels = root.handlers[:], (root.level, kafka.level)
     try:
         return CliRunner().invoke(app, list(map(str, arguments)))
     finally:
         root.handlers[:] = handlers
-        root.setLevel(level)
+        root.setLevel(levels[0])
+        kafka.setLevel(levels[1])

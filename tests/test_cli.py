@@ -19,8 +19,8 @@ from streamwatch.errors import SenderError
 from tests.cli import cli
 from tests.samples import alert
 
-COMMANDS = ("run", "check", "replay", "tail", "silence", "pause", "accept", "verdict", "status", "schema",
-            "version")  # fmt: skip
+COMMANDS = ("run", "check", "replay", "look", "init", "tail", "silence", "pause", "accept", "verdict", "status",
+            "schema", "version")  # fmt: skip
 # Not pydantic: typer itself reads a command's options with it.
 HEAVY = ("kafka", "msgspec", "numpy", "prometheus_client", "rich", "river", "starlette", "structlog", "uvicorn",
          "yaml")  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from streamwatch.transports.kafka.settings import KafkaSettings
 from streamwatch.yamlread import parse
 from streamwatch.yamltree import Node
 
+_LONE = re.compile(r"\$\{(?P<name>\w+)(?P<default>:-[^}]*)?\}")
 DEFAULT = "${KAFKA:-localhost:9092}"
 
 
@@ -54,9 +56,12 @@ def connection(servers: str | None, path: Path | None, environ: Mapping[str, str
     for key, node in block.entries.items():
         if key == "bootstrap_servers" and servers:
             continue
-        if secret(("kafka", key)) and node.source is None:
-            variables.append(f"KAFKA_{key.removeprefix('sasl_').removeprefix('ssl_').upper()}")
-            lines.append(f'{key}: "${{{variables[-1]}}}"')
+        if secret(("kafka", key)):
+            lone = _LONE.fullmatch(node.source or "")
+            name = lone["name"] if lone else f"KAFKA_{key.removeprefix('sasl_').removeprefix('ssl_').upper()}"
+            if lone is None or lone["default"]:
+                variables.append(name)
+            lines.append(f'{key}: "${{{name}}}"')
         else:
             lines.append(f"{key}: {_written(node)}")
     if servers:

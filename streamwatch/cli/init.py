@@ -13,9 +13,9 @@ from streamwatch.offline.starter import Starter
 
 
 def init(asked: Asked, output: Path | None, force: bool) -> int:
-    quiet()
     if output is not None and output.exists() and not force:
         raise UsageError(f"{output} exists. To do: give another name, or --force to write over it")
+    quiet()
     found, reach = asked.found()
     if (nothing := nothing_to_read(found.look)) is not None:
         raise nothing

@@ -1,11 +1,12 @@
 """What the values of one field look like: types, missing, distinct values, ranges, times, texts that hold JSON.
 
-Values of texts that may be a customer's are never kept: only those of a text that repeats a few values.
+Values of texts that may be a customer's are not kept: only those of a field that repeats a few, short values.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ FEW: Final = (
 EACH: Final = 5
 SHOWN: Final = 5
 LONGEST: Final = 60
+_PRIVATE: Final = re.compile(
+    r"@|\d{7}"
+)  # addresses, numbers of accounts and phones: also where they come often
 QUANTILES: Final = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
 Unit = Literal["RFC 3339", "RFC 3339 without zone", "s", "ms", "us", "ns"]
@@ -128,7 +132,8 @@ def field_of(path: str, values: Sequence[Any], records: int) -> Field:
     categorical = len(said) <= FEW and len(there) >= EACH * len(said)
     longest = max(map(len, texts), default=0)
     common: tuple[tuple[str, int], ...] = ()
-    if categorical and longest <= LONGEST and not {"object", "list"} & types.keys():
+    private = any(map(_PRIVATE.search, set(texts))) if categorical else True
+    if not private and longest <= LONGEST and not {"object", "list"} & types.keys():
         # What comes once or twice may be about one customer.
         common = tuple((value, n) for value, n in said.most_common(SHOWN) if n > 2 and writable(value))
     lists = [v for v in there if isinstance(v, list)]

@@ -75,24 +75,23 @@ def sample_file(
                 if isinstance(happening, Opened):
                     first.update(happening.offsets)
                 elif isinstance(happening, Batch):
-                    parts.append(happening)
-        finished, lag = transport.finished, transport.progress().lag
+                    parts.append(of_topic([happening], topic) if topic else happening)
+        finished = transport.finished
     finally:
         transport.close()
     named = _named(path, sorted({source.topic for source in first}), topic)
-    records = of_topic(parts, named).rows(0, limits.records)
+    every = of_topic(parts, named)
+    records = every.rows(0, limits.records)
     if not len(records):
         raise OperatorError(f"{path}: holds no records. To do: give a file with at least some hundred events")
     taken = np.bincount(records.source, minlength=len(records.sources))
     partitions = []
+    whole = finished and len(records) == len(every)
     for source, count in zip(records.sources, taken.tolist(), strict=True):
-        left = lag.get(source, 0)
-        whole = finished and len(records) == sum(map(len, parts))
-        held = count + left if left or whole else None
-        last = records.offset[records.source == records.sources.index(source)]
-        end = int(last.max()) + 1 if whole and count else None
+        last = int(records.offset[records.source == records.sources.index(source)].max(initial=-1))
+        end, held = (last + 1, count) if whole else (None, None)
         partitions.append(Partition(source.partition, first[source], end, held, count))
-    what = "all of it" if finished else f"the first {len(records):,} records"
+    what = "all of it" if whole else f"the first {len(records):,} records"
     return Sample(named, f"file {path}", what, tuple(partitions), records, path)
 
 

@@ -23,8 +23,8 @@ from streamwatch.transports.kafka.sample import sample_topic
 from streamwatch.transports.kafka.settings import KafkaSettings
 from streamwatch.transports.sample import Limits
 from tests.broker import Broker
+from tests.cli import cli
 from tests.shapes import SHAPES
-from tests.test_cli import streamwatch
 from tests.topics import Written, create_topic, produce
 
 pytestmark = pytest.mark.xdist_group("look's broker")
@@ -67,17 +67,20 @@ def traces(broker: Broker) -> dict[str, Any]:
         admin.close()
 
 
-def test_init_makes_a_config_for_a_topic_and_leaves_no_trace(careless: Broker, tmp_path: Path) -> None:
+def test_init_makes_a_config_for_a_topic_and_leaves_no_trace(
+    careless: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERVERS", careless.bootstrap_servers)
     before = traces(careless)
     kafka = tmp_path / "other.yaml"
     kafka.write_text("kafka: {bootstrap_servers: '${SERVERS}'}\n")
-    done = streamwatch("init", "scored", "--kafka", kafka, SERVERS=careless.bootstrap_servers)
-    missing = streamwatch("look", "scoerd", "--bootstrap-servers", careless.bootstrap_servers)
+    done = cli("init", "scored", "--kafka", kafka)
+    missing = cli("look", "scoerd", "--bootstrap-servers", careless.bootstrap_servers)
     assert traces(careless) == before
-    assert (missing.returncode, missing.stdout) == (3, "")
+    assert (missing.exit_code, missing.stdout) == (3, "")
     assert "no topic 'scoerd'" in missing.stderr
     assert "did you mean scored?" in missing.stderr
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     path = tmp_path / "watch.yaml"
     path.write_text(done.stdout)
     config = configfile.load([path], {"SERVERS": "broker:1"})
