@@ -54,6 +54,16 @@ def test_a_record_waits_for_a_quiet_partition_until_an_answer_says_that_it_is_at
     assert batch.offset.tolist() == [0]
 
 
+def test_a_record_that_arrives_in_a_quiet_time_is_asked_about_at_once() -> None:
+    """And not with the next of the rare questions of a time in which nothing waits."""
+    quiet = flow()
+    assert quiet.to_ask(NOW, no_more) == (A, B)
+    quiet.answer(NOW, {A: 0, B: 0}, {A: 0, B: 0})
+    assert quiet.to_ask(NOW + 1.0, no_more) == ()
+    quiet.feed({A: fetched(Record(0, 5))}, NOW + 1.0)
+    assert quiet.to_ask(NOW + 1.0 + IDLE_S, no_more) == (A, B)
+
+
 def test_an_answer_that_there_is_more_lets_nothing_pass() -> None:
     quiet = flow()
     quiet.feed({A: fetched(Record(0, 5))}, NOW)

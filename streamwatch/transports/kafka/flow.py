@@ -41,7 +41,7 @@ class Flow:
         self._more = False
         self._paused: set[Source] = set()
         self._passed: dict[Source, float] = {}
-        self._ask_at = float("-inf")
+        self._ask_at = self._ask_idle_at = float("-inf")
         self._fed_at: dict[Source, float] = {}
         self._behind: dict[Source, tuple[int | None, float]] = {}
         self._stalled: set[Source] = set()
@@ -129,16 +129,15 @@ class Flow:
 
     def _due(self) -> float:
         arrived = self._merge.next_arrived
-        return self._ask_at if arrived is None else max(arrived + self._idle_s, self._ask_at)
+        return self._ask_idle_at if arrived is None else max(arrived + self._idle_s, self._ask_at)
 
     def answer(
         self, now: float, ends: Mapping[Source, int] | None, positions: Mapping[Source, int | None]
     ) -> None:
         """`ends` asked at `now`, None if nobody answered; `positions`: fetched and fed up to there."""
-        waiting = self._merge.next_arrived is not None
-        self._ask_at = now + (ASK_AGAIN_S if ends is None else ASK_EVERY_S if waiting else ASK_IDLE_S)
-        if not waiting and ends is None:
-            self._ask_at = now + ASK_IDLE_S
+        # Two moments: a record that arrives while nothing waited is not to wait for the next leisurely question.
+        self._ask_at = now + (ASK_AGAIN_S if ends is None else ASK_EVERY_S)
+        self._ask_idle_at = now + ASK_IDLE_S
         for source in self.sources:
             position = positions.get(source)
             if ends is not None and position is not None and position >= ends[source]:
