@@ -115,7 +115,7 @@ def test_a_dry_run_reads_a_new_partition_from_its_beginning_and_goes_on_in_the_o
 ) -> None:
     topic = create_topic(servers, f"{unique}-in")
     produce(servers, topic, written(3, 1))
-    transport = ReadOnlyTransport(config(servers, unique), Span("earliest", None), metadata_max_age_s=0.1)
+    transport = ReadOnlyTransport(config(servers, unique), Span("earliest", None), partitions_every_s=0.1)
     values: list[int] = []
     with closing(transport), closing(KafkaAdminClient(bootstrap_servers=servers)) as admin:
         until(transport, values, 3)

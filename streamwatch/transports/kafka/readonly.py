@@ -40,7 +40,7 @@ QUIET_S = 5.0
 
 class ReadOnlyTransport:
     """`topics`: which of the config's inputs; default: all. `alerts`, `dead_letters`: see `FilesTransport`. New
-    partitions are noticed within `metadata_max_age_s`, if there is no end."""
+    partitions (and a new control topic) are looked for every `partitions_every_s`, if there is no end."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class ReadOnlyTransport:
         alerts: BinaryIO | None = None,
         dead_letters: BinaryIO | None = None,
         batch_records: int = 5_000,
-        metadata_max_age_s: float = 30.0,
+        partitions_every_s: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
@@ -59,7 +59,7 @@ class ReadOnlyTransport:
         self._topics = config.input_topics if topics is None else tuple(topics)
         self._outputs = (alerts, dead_letters)
         self._batch_records = batch_records
-        self._metadata_max_age_s = metadata_max_age_s
+        self._partitions_every_s = partitions_every_s
         self._clock = clock
         self._client_id = f"streamwatch-{config.service}-bystander"
         self._flow = Flow(config, TASK)
@@ -197,18 +197,17 @@ class ReadOnlyTransport:
 
     def _connect(self) -> Opened | None:
         """None if only the connection is new, or partitions have come."""
-        sources = span.partitions(self._config, self._topics, self._client_id)
+        there = span.partitions(self._config, self._topics, self._client_id)
+        if there.hidden and not self._begun:
+            log().warning("commands are not read", detail=there.hidden)
         made: list[Any] = []
         try:
             with translated("connect"):
-                age_ms = int(self._metadata_max_age_s * 1000)
-                reader = connect.consumer(
-                    self._config.kafka, self._client_id, metadata_max_age_ms=age_ms, **GROUP
-                )
+                reader = connect.consumer(self._config.kafka, self._client_id, **GROUP)
                 made.append(reader)
                 asker = connect.consumer(self._config.kafka, self._client_id)
                 made.append(asker)
-                self._begin(reader, Ends(asker, asker, ANSWER_S), sources)
+                self._begin(reader, Ends(asker, asker, ANSWER_S), there.sources)
         except BaseException:
             for client in made:
                 close(client)
@@ -238,9 +237,12 @@ class ReadOnlyTransport:
         if now - max(self._heard_at, self._handed_at) > SILENT_S and not self.finished:
             self.close()
             self._connect()
-        elif self._stops is None and now - self._looked_at > self._metadata_max_age_s:
+        elif self._stops is None and now - self._looked_at > self._partitions_every_s:
             self._looked_at = now
-            if self._clients is not None and self._more_partitions(self._clients[0]):
+            if (
+                span.partitions(self._config, self._topics, self._client_id).sources
+                - self._flow.positions.keys()
+            ):
                 self.close()
                 self._connect()
 
@@ -248,14 +250,6 @@ class ReadOnlyTransport:
     def _heard_at(self) -> float:
         fetched_at = None if self._partitions is None else self._partitions.fetched_at
         return self._connected_at if fetched_at is None else fetched_at
-
-    def _more_partitions(self, reader: Any) -> bool:
-        known = self._flow.positions.keys()
-        return any(
-            Source(topic, number) not in known
-            for topic in {source.topic for source in known}
-            for number in reader.partitions_for_topic(topic)
-        )
 
     def _observe(self) -> None:
         if self._partitions is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from kafka import errors as kafka
 
@@ -31,11 +31,17 @@ class Span:
     until: float | Literal["now"] | None
 
 
-def partitions(config: Config, topics: Sequence[str], client_id: str) -> frozenset[Source]:
+class There(NamedTuple):
+    """The partitions that are there, and why commands among them cannot be read, if they cannot."""
+
+    sources: frozenset[Source]
+    hidden: str
+
+
+def partitions(config: Config, topics: Sequence[str], client_id: str) -> There:
     """The partitions of these topics, and of the control topic if there is one; nothing is made.
 
-    StartRefused if a topic is not there, or not ours to read. A control topic that is not ours to read is left out
-    with a warning.
+    StartRefused if a topic is not there, or not ours to read. A control topic that is not ours to read is left out.
     """
     control = config.control_topic
     with translated("ask the broker"), closing(connect.admin(config.kafka, client_id)) as client:
@@ -43,14 +49,17 @@ def partitions(config: Config, topics: Sequence[str], client_id: str) -> frozens
         found = [finding for finding in unreadable(config.kafka, client, topics, known) if finding.stops]
         if found:
             raise StartRefused("\n".join(map(str, found)))
+        hidden = ""
         read = list(topics)
         if known[control]["error_code"] != kafka.UnknownTopicOrPartitionError.errno:
-            hidden = [f for f in unreadable(config.kafka, client, [control], known) if f.stops]
-            for finding in hidden:
-                log().warning("commands are not read", detail=str(finding))
+            stopping = [str(f) for f in unreadable(config.kafka, client, [control], known) if f.stops]
+            hidden = "; ".join(stopping)
             read += [] if hidden else [control]
-    return frozenset(
-        Source(name, part["partition_index"]) for name in read for part in known[name]["partitions"]
+    return There(
+        frozenset(
+            Source(name, part["partition_index"]) for name in read for part in known[name]["partitions"]
+        ),
+        hidden,
     )
 
 
