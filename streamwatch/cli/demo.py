@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 import msgspec
@@ -43,14 +44,13 @@ def config(name: str, service: str | None) -> int:
     return 0
 
 
-def only_events(name: str, servers: str | None, service: str | None, per_s: float) -> int:
+def only_events(name: str, kafka: KafkaSettings, service: str | None, per_s: float) -> int:
     """Until Ctrl-C or SIGTERM, which is a good end."""
     told = story(name)
-    kafka = _given(servers)
     (topic,) = config_of(service or _named(told)).input_topics
     _quiet()
     try:
-        with _ended_by_sigterm():
+        with ended_by_sigterm():
             feed = Airline().feed(told)
             made_if_missing(kafka, topic)
             typer.echo(
@@ -67,11 +67,16 @@ def _round(feed: Feed, per_s: float, number: int) -> None:
     typer.echo(f"round {number}: {good:,} events ({good / per_s:.0f} s), then {bad:,} with the fault")
 
 
-def demo(name: str, servers: str | None, service: str | None, memory: bool, keep: bool) -> int:
-    """0 if the story's alert came, and no other."""
+def given(servers: str | None, path: Path | None) -> KafkaSettings:
+    """ConfigError if it is no address, or the file has no good `kafka` block."""
+    return connection(servers, path, os.environ).settings
+
+
+def demo(name: str, kafka: KafkaSettings | None, service: str | None, memory: bool, keep: bool) -> int:
+    """0 if the story's alert came, and no other. Without `kafka` on the embedded broker."""
     told = story(name)
     _quiet()
-    with _ended_by_sigterm():
+    with ended_by_sigterm():
         airline = Airline()
         telling.model(airline)
         feed = airline.feed(told)
@@ -83,9 +88,9 @@ def demo(name: str, servers: str | None, service: str | None, memory: bool, keep
             typer.echo(telling.GAP + line(msgspec.json.decode(value), telling.colour()))
 
         began = time.monotonic()
-        watched = _play(told, feed, tell, servers, service, memory, keep)
+        watched = _play(told, feed, tell, kafka, service, memory, keep)
         found = telling.outcome(told, feed, watched, alerts, time.monotonic() - began)
-        telling.next_steps(told, watched if keep else None)
+    telling.next_steps(told, watched if keep else None)
     return 0 if found else FAILED
 
 
@@ -93,38 +98,35 @@ def _play(
     told: Story,
     feed: Feed,
     tell: Callable[[bytes], None],
-    servers: str | None,
+    kafka: KafkaSettings | None,
     service: str | None,
     memory: bool,
     keep: bool,
 ) -> Config:
     """The config that it ran with."""
-    program = binary()
-    if servers is None and (memory or program is None):
-        watched = config_of(service or _named(told))
-        why = "" if memory else " (the embedded broker is not installed: pip install 'streamwatch[demo]')"
-        telling.service(watched, f"without Kafka, in memory{why}")
-        in_memory(watched, feed, tell)
-    elif servers is None:
-        assert program is not None
+    if kafka is not None:
+        # Of its own in every run: on a broker that stays, a service goes on where its last run ended.
+        watched = config_of(service or f"{_named(told)}-{secrets.token_hex(3)}", kafka)
+        telling.service(watched, f"Kafka at {kafka.bootstrap_servers}")
+        on_kafka(watched, feed, tell, keep)
+        return watched
+    program = None if memory else binary()
+    if program is not None:
         with Embedded(program) as broker:
             watched = config_of(service or _named(told), broker.settings)
-            telling.service(watched, "an embedded Kafka broker, which ends with the demo")
-            on_kafka(watched, feed, tell)
-    else:
-        # Of its own in every run: on a broker that stays, a service goes on where its last run ended.
-        watched = config_of(service or f"{_named(told)}-{secrets.token_hex(3)}", _given(servers))
-        telling.service(watched, f"Kafka at {watched.kafka.bootstrap_servers}")
-        on_kafka(watched, feed, tell, keep)
+            telling.service(
+                watched, f"an embedded Kafka broker (127.0.0.1:{broker.port}, ends with the demo)"
+            )
+            on_kafka(watched, feed, tell, keep=True)
+        return watched
+    watched = config_of(service or _named(told))
+    telling.service_in_memory(watched, missing=not memory)
+    in_memory(watched, feed, tell)
     return watched
 
 
 def _named(told: Story) -> str:
     return f"demo-{told.name}"
-
-
-def _given(servers: str | None) -> KafkaSettings:
-    return connection(servers, None, os.environ).settings
 
 
 def _quiet() -> None:
@@ -134,7 +136,7 @@ def _quiet() -> None:
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
+def ended_by_sigterm() -> Iterator[None]:
     """SIGTERM ends it as Ctrl-C does, so that what was started is ended too."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:

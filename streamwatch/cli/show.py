@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,6 +20,15 @@ def demo(
         typer.Option(
             metavar="HOST:PORT",
             help="Run it on this broker; topics and group of its own, deleted at the end.",
+        ),
+    ] = None,
+    kafka: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CONFIG",
+            exists=True,
+            dir_okay=False,
+            help="As --bootstrap-servers: any config file; its `kafka` block has address, TLS and password.",
         ),
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave topics and group on the broker.")] = False,
@@ -44,16 +54,18 @@ def demo(
     if sum(modes.values()) > 1:
         chosen = [name for name, given in modes.items() if given]
         raise typer.BadParameter("one of them at a time", param_hint=" and ".join(chosen))
-    if keep and (bootstrap_servers is None or any(modes.values())):
+    on_broker = bootstrap_servers is not None or kafka is not None
+    if keep and (not on_broker or any(modes.values())):
         raise typer.BadParameter("goes with a run on --bootstrap-servers", param_hint="--keep")
-    if memory and bootstrap_servers is not None:
+    if memory and on_broker:
         raise typer.BadParameter("needs no broker", param_hint="--memory")
     if list_:
         code = commands.listed()
     elif config:
         code = commands.config(story, service)
     elif only_events:
-        code = commands.only_events(story, bootstrap_servers, service, rate)
+        code = commands.only_events(story, commands.given(bootstrap_servers, kafka), service, rate)
     else:
-        code = commands.demo(story, bootstrap_servers, service, memory, keep)
+        broker = commands.given(bootstrap_servers, kafka) if on_broker else None
+        code = commands.demo(story, broker, service, memory, keep)
     raise typer.Exit(code)

