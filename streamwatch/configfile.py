@@ -1,16 +1,19 @@
 """A config from one or several YAML files: all problems at once, each with file, line and column.
 
 Several files make one config of one service. Their `monitors`, `inputs`, `windows` and `models` are joined (an input or
-a window that several files give alike is one); all else may be said in any of them, and twice only alike. `defaults` hold for the monitors
-of their own file, so that each file can have its own owner. Short forms are written out by `shortforms`.
+a window that several files give alike is one); all else may be said in any of them, and twice only alike. `defaults`
+hold for the monitors of their own file, so that each file can have its own owner. Short forms are written out by
+`shortforms`. Python's `of` takes what a file would hold.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -20,10 +23,10 @@ from streamwatch.configschema import schema
 from streamwatch.errors import ConfigError, Problem
 from streamwatch.explain import at, explain, shown
 from streamwatch.shortforms import describe, expanded, plain, supported
-from streamwatch.yamlread import parse
+from streamwatch.yamlread import parse, parse_text
 from streamwatch.yamltree import Loc, Node, Place
 
-__all__ = ["Loaded", "describe", "load", "read", "schema"]
+__all__ = ["Loaded", "describe", "load", "of", "read", "schema"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +50,38 @@ def read(paths: Sequence[Path], environ: Mapping[str, str]) -> Loaded:
         if path in paths[:number]:
             problems.append(Problem(str(path), 0, 0, "", "is given twice"))
             continue
-        tree = parse(path, environ, problems)
-        if tree is not None and tree.mapping is None:
-            problems.append(at(tree, (), f"expected a mapping (key: value), got {shown(tree, ())}"))
-        elif tree is not None:
-            trees.append(expanded(supported(tree, problems), problems))
+        if (tree := _expanded(parse(path, environ, problems), problems)) is not None:
+            trees.append(tree)
+    return _loaded(trees, [str(path) for path in paths], problems)
+
+
+def of(given: Mapping[str, Any], environ: Mapping[str, str], name: str = "the config") -> Config:
+    """The config that a file of this content would be; problems call it `name`."""
+    problems: list[Problem] = []
+    # By way of JSON, which is YAML: a value means what it would mean in a file, variables too.
+    text = json.dumps(given, ensure_ascii=False, default=str)
+    tree = parse_text(name, text, environ, problems)
+    problems = [replace(problem, line=0, column=0) for problem in problems]
+    tree = _expanded(None if tree is None else tree.placed(Place(name)), problems)
+    return _loaded([] if tree is None else [tree], [name], problems).config
+
+
+def _expanded(tree: Node | None, problems: list[Problem]) -> Node | None:
+    """With short forms written out; None if it is no mapping."""
+    if tree is None:
+        return None
+    if tree.mapping is None:
+        problems.append(at(tree, (), f"expected a mapping (key: value), got {shown(tree, ())}"))
+        return None
+    return expanded(supported(tree, problems), problems)
+
+
+def _loaded(trees: Sequence[Node], names: Sequence[str], problems: list[Problem]) -> Loaded:
     whole = reduce(lambda one, other: _merged(one, other, (), problems), trees) if trees else None
     config = None
     if whole is not None:
         _unique_names(whole, problems)
-        config, wrong = _validated(whole, problems, incomplete=len(trees) < len(paths))
+        config, wrong = _validated(whole, problems, incomplete=len(trees) < len(names))
         if config is not None:
             problems += [
                 at(whole, one.loc, one.what, one.hint)
@@ -64,12 +89,11 @@ def read(paths: Sequence[Path], environ: Mapping[str, str]) -> Loaded:
                 if one.loc[:2] not in wrong
             ]
     if problems or config is None or whole is None:
-        raise ConfigError(sorted(dict.fromkeys(problems), key=lambda p: (_rank(p, paths), p.line, p.column)))
+        raise ConfigError(sorted(dict.fromkeys(problems), key=lambda p: (_rank(p, names), p.line, p.column)))
     return Loaded(config, [at(whole, one.loc, one.what, one.hint) for one in lint.warnings(config)])
 
 
-def _rank(problem: Problem, paths: Sequence[Path]) -> int:
-    names = [str(path) for path in paths]
+def _rank(problem: Problem, names: Sequence[str]) -> int:
     return names.index(problem.path) if problem.path in names else len(names)
 
 
@@ -106,7 +130,11 @@ def _merged(one: Node, other: Node, loc: Loc, problems: list[Problem]) -> Node:
         mine, here = one.get(key), (*loc, key)
         if mine is None:
             one = one.with_key(key, value, other.keys[key])
-        elif here in (("monitors",), ("inputs",), ("windows",)) and mine.items is not None and value.items is not None:
+        elif (
+            here in (("monitors",), ("inputs",), ("windows",))
+            and mine.items is not None
+            and value.items is not None
+        ):
             known = [item.plain() for item in mine.items] if key != "monitors" else []
             joined = mine.items + tuple(item for item in value.items if item.plain() not in known)
             one = one.with_key(key, replace(mine, value=joined), one.keys[key])

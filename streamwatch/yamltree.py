@@ -68,6 +68,15 @@ class Node:
             keys={k: v for k, v in self.keys.items() if k not in gone},
         )
 
+    def placed(self, place: Place) -> Node:
+        """The same, all of it at one place."""
+        value = self.value
+        if self.mapping is not None:
+            value = {key: node.placed(place) for key, node in self.mapping.items()}
+        elif self.items is not None:
+            value = tuple(node.placed(place) for node in self.items)
+        return replace(self, value=value, place=place, keys=dict.fromkeys(self.keys, place))
+
     def plain(self) -> Any:
         """Dicts, lists and scalars."""
         if self.mapping is not None:

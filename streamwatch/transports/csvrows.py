@@ -14,8 +14,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -36,7 +35,11 @@ def csv_rows(lines: Lines, as_text: frozenset[str]) -> Iterator[tuple[int, bytes
     try:
         with readable(lines.path):
             header = next(reader, [])
-            places = _places(header, lines.path)
+            if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
+                raise OperatorError(
+                    f"{lines.path}:1: expected columns separated by commas, got {header[0]!r}"
+                )
+            places = columns(header, f"{lines.path}:1")
             texts = [name in as_text for name in header]
             for cells in reader:
                 row += 1
@@ -56,18 +59,16 @@ def csv_rows(lines: Lines, as_text: frozenset[str]) -> Iterator[tuple[int, bytes
         text.detach()  # else it would close the file
 
 
-def _places(header: list[str], path: Path) -> list[tuple[str, ...]]:
-    """Where each column stands in the event."""
-    if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
-        raise OperatorError(f"{path}:1: expected columns separated by commas, got {header[0]!r}")
+def columns(header: Sequence[str], where: str) -> list[tuple[str, ...]]:
+    """Where each column stands in the event. OperatorError, which begins with `where`."""
     places = [_place(name) for name in header]
     for name, place in zip(header, places, strict=True):
         if places.count(place) > 1:
-            raise OperatorError(f"{path}:1: column {name!r} is there twice")
+            raise OperatorError(f"{where}: column {name!r} is there twice")
         inside = next((n for n, p in zip(header, places, strict=True) if p[: len(place)] == place != p), None)
         if inside is not None:
             raise OperatorError(
-                f"{path}:1: column {name!r} holds values and column {inside!r} needs it to be an object"
+                f"{where}: column {name!r} holds values and column {inside!r} needs it to be an object"
             )
     return places
 
@@ -80,15 +81,23 @@ def _place(name: str) -> tuple[str, ...]:
 
 
 def _event(cells: list[str], places: list[tuple[str, ...]], texts: list[bool]) -> bytes:
+    given = (
+        (place, cell if as_text else _value(cell))
+        for cell, place, as_text in zip(cells, places, texts, strict=True)
+        if cell != ""
+    )
+    return msgspec.json.encode(nested(given))
+
+
+def nested(values: Iterable[tuple[tuple[str, ...], Any]]) -> dict[str, Any]:
+    """Values at their places as one object."""
     event: dict[str, Any] = {}
-    for cell, place, as_text in zip(cells, places, texts, strict=True):
-        if cell == "":
-            continue
+    for place, value in values:
         at = event
         for name in place[:-1]:
             at = at.setdefault(name, {})
-        at[place[-1]] = cell if as_text else _value(cell)
-    return msgspec.json.encode(event)
+        at[place[-1]] = value
+    return event
 
 
 def _value(cell: str) -> Any:
