@@ -132,8 +132,10 @@ def vector(i: int, draw: Random) -> Event:
 
 def regression(i: int, draw: Random) -> Event:
     price = number(draw) * 1000
-    return {"id": f"e{i}", "ts": (START_S + i) * 1_000_000, "forecast": price, "actual": None if i % 4 else price * 1.1,
-            "payload": {"rooms": i % 5, "area": number(draw), "depth": math.nan if i % 3 else number(draw)}}  # fmt: skip
+    return {"id": f"e{i}", "ts": (START_S + i) * 1_000_000, "forecast": price,
+            "actual": None if i % 4 else price * 1.1,
+            "payload": {"rooms": i % 5, "area": number(draw),
+                        "depth": math.nan if i % 3 else number(draw)}}  # fmt: skip
 
 
 def texts(i: int, draw: Random) -> Event:
@@ -239,14 +241,16 @@ SHAPES = [
            "prediction": {"path": "output.probabilities", "pick": "argmax"}},
           ("score", "positive_rate", "feature"), doubts=("second class",)),
     Shape("regression", regression,
-          {"id": "id", "time": {"record_time": True}, "prediction": "forecast", "label": "actual", "features": "payload"},
+          {"id": "id", "time": {"record_time": True}, "prediction": "forecast", "label": "actual",
+           "features": "payload"},
           ("prediction", "absolute_error", "feature"), ("error", "positive_rate"), ("microseconds", "depth"),
           {"*": {"task": "regression"}}),
     Shape("classes as texts", texts,
           {"time": "time", "prediction": "decision", "label": "outcome", "features": "data"},
           ("error", "positive_rate", "feature"), doubts=("is fraud the positive class?", "customer_id"),
           models={"*": {"task": "binary", "positive": "fraud"}}),
-    Shape("labels written as texts", written_numbers, {"label": {"path": "label", "map": {"0": 0, "1": 1}}}, ("error",)),
+    Shape("labels written as texts", written_numbers,
+          {"label": {"path": "label", "map": {"0": 0, "1": 1}}}, ("error",)),
     Shape("labels never equal", never_equal, {"label": "label"}, ("positive_rate",), ("error",), ("never equal",)),
     Shape("sentiment", sentiment,
           {"prediction": "label", "label": None, "score": "score", "time": {"record_time": True}, "id": None},
@@ -254,7 +258,8 @@ SHAPES = [
           {"*": {"task": "binary", "positive": "POSITIVE"}}),
     Shape("local time without zone", local_time, {"time": {"record_time": True}, "features": "."}, ("score", "feature"),
           doubts=("`created_at` is after the record's own time in 100%",)),
-    Shape("names that need care", hostile, {"id": "id", "model": "model", "score": "p"}, ("score", "feature", "missing")),
+    Shape("names that need care", hostile, {"id": "id", "model": "model", "score": "p"},
+          ("score", "feature", "missing")),
     Shape("two models", two_models, {"model": "model"}, ("error", "absolute_error", "prediction", "positive_rate"),
           models={"fraud": {"task": "binary", "positive": 1}, "price": {"task": "regression"}}),
     Shape("bare features", bare, {"model": {"const": "scored"}, "features": ".", "id": {"key": True}},

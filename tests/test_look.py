@@ -12,7 +12,8 @@ import pytest
 
 from streamwatch.errors import OperatorError
 from streamwatch.offline import roles
-from streamwatch.offline.described import as_data, keys, lie, told
+from streamwatch.offline.asdata import as_data
+from streamwatch.offline.described import keys, lie, told
 from streamwatch.offline.fieldprofile import field_of
 from streamwatch.offline.findings import Findings, find_in_file, nothing_to_read
 from streamwatch.offline.models import Guessed, guess_task
@@ -219,6 +220,7 @@ def test_nothing_of_a_customer_is_in_what_is_printed_or_written(tmp_path: Path) 
     for said in (text(found), json.dumps(as_data(found, NOW_S)), written(found)):
         assert "SECRET" not in said
         assert "77000000" not in said
+    assert "'features.account', 'integer', '', '60', 'not shown'" in text(found)
 
 
 def test_a_file_is_sampled_from_its_beginning_within_its_limits(tmp_path: Path) -> None:
@@ -276,3 +278,14 @@ def test_what_is_no_feature_is_left_out_of_the_monitor_of_all(tmp_path: Path) ->
     assert features.extra["except"] == ["account_no", "gone", "mixed", "score", "seen_at"]
     (missing,) = [one for one in found.suggestions if one.signal == "missing"]
     assert missing.extra["except"] == ["score"]
+
+
+def test_monitors_of_names_that_look_alike_have_names_of_their_own(tmp_path: Path) -> None:
+    path = bare(tmp_path, *({"model": "m", "features": {"a b": "x", "a-b": "x"} | ({} if i else {"a b": "y"})}
+                            for i in range(50)))  # fmt: skip
+    found = find_in_file(path)
+    assert [one.name for one in found.suggestions] == ["features-missing", "a-b-x"]
+    path = bare(
+        tmp_path, *({"model": "m", "features": {"a b": "xy"[i % 2], "a-b": "xy"[i % 2]}} for i in range(50))
+    )
+    assert [one.name for one in find_in_file(path).suggestions] == ["features-missing", "a-b-x", "a-b-x-2"]

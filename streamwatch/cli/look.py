@@ -16,7 +16,8 @@ import typer
 from streamwatch import logs
 from streamwatch.cli.connection import Connection, connection
 from streamwatch.errors import UsageError
-from streamwatch.offline.described import as_data, told
+from streamwatch.offline.asdata import as_data
+from streamwatch.offline.described import told
 from streamwatch.offline.findings import Findings, find, find_in_file
 
 FILES = (".jsonl", ".ndjson", ".json", ".csv", ".gz")

@@ -1,14 +1,12 @@
-"""Findings as people and programs read them: lines and tables of text, and plain data. No value of a text that could
-be a customer's is in either: see `fieldprofile`."""
+"""Findings as people read them: lines and tables of text, without values that could be a customer's."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from streamwatch.alerts import rfc3339
-from streamwatch.offline.fieldprofile import QUANTILES, Field
+from streamwatch.offline.fieldprofile import Field
 from streamwatch.offline.findings import Findings
 from streamwatch.offline.starter import inline, shown
 
@@ -59,7 +57,7 @@ def told(found: Findings, now_s: float) -> Iterator[str | Table]:
             if found.dead
             else ""
         )
-        yield f"read so, {found.events:,} of {look.records:,} records are events{dead}"
+        yield f"read so, {found.events:,} of {look.records:,} records are events{_times(found)}{dead}"
     for doubt in doubts(found):
         yield f"? {doubt}"
 
@@ -70,67 +68,6 @@ def doubts(found: Findings) -> list[str]:
     texts += [f"{name}: {doubt}" for name, guess in found.proposal.read.items() for doubt in guess.doubts]
     tasks = {model.guessed.doubt: model.name for model in reversed(found.models) if model.guessed.doubt}
     return texts + [f"model {name}: {doubt}" for doubt, name in tasks.items()]
-
-
-def as_data(found: Findings, now_s: float) -> dict[str, Any]:
-    """For `--json`. Times are seconds since the epoch."""
-    look, sample = found.look, found.look.sample
-    return {
-        "topic": sample.topic,
-        "file": None if sample.file is None else str(sample.file),
-        "sampled": {"records": look.records, "which": sample.taken, "at_s": now_s},
-        "partitions": [
-            {**asdict(part), "records_per_s": look.rates[part.number]} for part in sample.partitions
-        ],
-        "records_per_s": look.rate,
-        "first_s": look.first_s,
-        "last_s": look.last_s,
-        "records": {
-            "json_objects": look.objects,
-            "tombstones": look.tombstones,
-            "unreadable": dict(look.unreadable),
-        },
-        "keys": {
-            "null": look.keys.null,
-            "binary": look.keys.binary,
-            "different": look.keys.field.distinct,
-            "repeat": found.key_is,
-            "each_in_one_partition": look.keys.one_partition,
-        },
-        "headers": [_field_data(field, name) for name, field in look.headers.items()],
-        "fields": [
-            {**_field_data(field, path), "probably": roles_of(found, path)} for path, field in look.fields.items()
-        ],
-        "read": {name: guess.place for name, guess in found.proposal.read.items()},
-        "events": found.events,
-        "dead_letters": dict(found.dead),
-        "models": [
-            {
-                "model": model.name,
-                "events": model.events,
-                "versions": [{"version": v, "events": n} for v, n in model.versions.items()],
-                "partitions": sorted(model.partitions),
-                "task": model.guessed.task,
-                "positive": model.guessed.positive,
-            }
-            for model in found.models
-        ],
-        "doubts": doubts(found),
-    }  # fmt: skip
-
-
-def _field_data(field: Field, name: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "present": field.present,
-        "missing": field.missing,
-        "types": dict(field.types),
-        "different": field.distinct,
-        "quantiles": None if field.quantiles is None or identifying(field) else dict(
-            zip(map(str, QUANTILES), field.quantiles, strict=True)),
-        "common": dict(field.common),
-        "time": field.time,
-    }  # fmt: skip
 
 
 def _held(found: Findings) -> str:
@@ -169,6 +106,13 @@ def _span(found: Findings) -> str:
     if look.first_s is None or look.last_s is None:
         return ", without record times"
     return f", from {rfc3339(look.first_s)} to {rfc3339(look.last_s)}"
+
+
+def _times(found: Findings) -> str:
+    if found.span_s is None or found.proposal.read["time"].field is None:
+        return ""
+    first_s, last_s = found.span_s
+    return f", of {rfc3339(first_s)} to {rfc3339(last_s)}"
 
 
 def _partitions(found: Findings) -> Sequence[tuple[str, ...]]:
@@ -226,23 +170,14 @@ def _fields(found: Findings) -> Iterator[tuple[str, ...]]:
     paths = list(found.look.fields)
     for path in paths[:MOST_ROWS]:
         field = found.look.fields[path]
-        role = roles_of(found, path)
-        hide = "id" in role or identifying(field)
+        role = found.roles(path)
+        hide = "id" in role or field.identifying
         yield (
             shown(path), _types(field), _share(field.missing, field.records) if field.missing else "",
             "" if field.types.keys() <= {"object"} else f"{field.distinct:,}", _values(field, hide), ", ".join(role),
         )  # fmt: skip
     if len(paths) > MOST_ROWS:
         yield (f"and {len(paths) - MOST_ROWS} more: --json", "", "", "", "", "")
-
-
-def roles_of(found: Findings, path: str) -> list[str]:
-    return [name for name, guess in found.proposal.read.items() if guess.field and guess.field.path == path]
-
-
-def identifying(field: Field) -> bool:
-    """Numbers that hardly come twice are somebody's, unless they are amounts or times."""
-    return field.whole and field.unique and field.time is None and field.present > 20
 
 
 def _types(field: Field) -> str:

@@ -117,6 +117,11 @@ class Field:
         return self.distinct > 0.9 * self.present and self.present > 1
 
     @property
+    def identifying(self) -> bool:
+        """Whole numbers that hardly come twice are somebody's, unless they are times."""
+        return self.whole and self.unique and self.time is None and self.present > FEW
+
+    @property
     def unit(self) -> bool:
         """All its numbers are in [0, 1]."""
         return self.quantiles is not None and self.quantiles[0] >= 0.0 and self.quantiles[-1] <= 1.0

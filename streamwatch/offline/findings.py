@@ -22,6 +22,7 @@ class Findings:
     """`events` of the sample's records are read by the proposed mapping; `dead` are not, by the reasons' codes.
 
     key_is   which field the keys repeat: id, model, or None
+    span_s   the earliest and the latest time of the events; None without events
     """
 
     look: Look
@@ -31,6 +32,13 @@ class Findings:
     events: int
     dead: Mapping[str, int]
     key_is: str | None
+    span_s: tuple[float, float] | None
+
+    def roles(self, path: str) -> list[str]:
+        """What is read from this field."""
+        return [
+            name for name, guess in self.proposal.read.items() if guess.field and guess.field.path == path
+        ]
 
     @property
     def scattered(self) -> list[Model]:
@@ -54,6 +62,7 @@ def find(sample: Sample) -> Findings:
         len(read.events),
         dict(dead.most_common()),
         _key_is(keys, {"id": read.events.id, "model": read.events.model}),
+        (float(read.events.time_s.min()), float(read.events.time_s.max())) if len(read.events) else None,
     )
 
 

@@ -5,15 +5,15 @@ Rules; each guess needs a name that fits its role and values that suit it:
 1. features: an object with such a name; else the record itself, if it has other fields.
 2. id: unique texts or numbers in the record, a header, the key; model: few values in the record, a header, the key;
    else the topic's name stands for the one model.
-3. time: what the decoder takes for nearly every record; else the record's own time.
+3. time: see `timefield`.
 4. prediction, score, label: see `outputs`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from streamwatch.decode import Decoder, Input, Read
 from streamwatch.events import Decoded, Needs
@@ -22,11 +22,11 @@ from streamwatch.offline import roles
 from streamwatch.offline.fieldprofile import Field
 from streamwatch.offline.look import Look
 from streamwatch.offline.outputs import Guess, differ, outputs
+from streamwatch.offline.timefield import guess_time
 from streamwatch.offline.unread import out_of_reach
 
 ROLES: Final = ("id", "model", "version", "time", "prediction", "score", "label", "latency_ms", "features")
 EVERYTHING: Final = Needs(frozenset({"prediction", "score", "label", "latency_ms"}), all_features=True)
-ACCEPTED: Final = 0.99  # of the records must have a time that can be read, for a field to be the time
 MOST_MODELS: Final = 200
 FEW_RECORDS: Final = 1_000
 
@@ -63,7 +63,8 @@ def propose(look: Look) -> Proposal:
         "latency_ms": _latency(fields),
         "features": features,
     }
-    read = {**read, "time": _time(look, fields, read)}
+    own = {guess.field.path for guess in read.values() if guess.field}
+    read = {**read, "time": guess_time(look, fields, own)}
     if features.place == "." and not _left(look, read):
         read["features"] = Guess(None, "no other fields")
     if all(read[name].place is None for name in ("prediction", "score", "latency_ms", "features")):
@@ -120,7 +121,7 @@ def _id(look: Look, fields: Mapping[str, Field]) -> Guess:
     if unique:
         doubts = [f"`{other.path}` is unique too" for other in unique[1:3]]
         return Guess(unique[0].path, "all different", tuple(doubts), unique[0])
-    for name, field in _by_header(look, "id"):
+    for name, field in roles.by_header("id", look.headers):
         if field.unique:
             return Guess({"header": name}, "all different")
     key = look.keys
@@ -139,7 +140,11 @@ def _model(look: Look, fields: Mapping[str, Field]) -> Guess:
         for field in roles.ranked("model", fields.values())
         if field.named and field.present >= 0.9 * look.objects and _few(field)
     ]
-    headers = [(n, f) for n, f in _by_header(look, "model") if _few(f) and f.present >= 0.9 * look.objects]
+    headers = [
+        (n, f)
+        for n, f in roles.by_header("model", look.headers)
+        if _few(f) and f.present >= 0.9 * look.objects
+    ]
     others = [f"`{field.path}`" for field in suits[1:3]]
     others += [f"the header {name}" for name, _ in headers[: 2 if suits else 0]]
     doubts = [f"{other} might also name the model" for other in others]
@@ -168,63 +173,10 @@ def _version(look: Look, fields: Mapping[str, Field]) -> Guess:
         if roles.words(best.name) in ("version", "revision") and "model" not in roles.words(best.path):
             doubts.append("is this the version of the model, or of the format? null if it is not the model's")
         return Guess(best.path, differ(best), tuple(doubts), best)
-    for name, field in _by_header(look, "version"):
+    for name, field in roles.by_header("version", look.headers):
         if _few(field):
             return Guess({"header": name}, differ(field))
     return Guess(None, "nothing looks like a version")
-
-
-def _time(look: Look, fields: Mapping[str, Field], read: Mapping[str, Guess]) -> Guess:
-    """The first candidate that the decoder reads; the sample decides, not the name alone."""
-    own = {guess.field.path for guess in read.values() if guess.field}
-    named = [field for field in roles.ranked("time", fields.values()) if field.time and field.path not in own]
-    dated = [f for f in fields.values() if f.time and f.time.startswith("RFC") and f not in named]
-    doubts: list[str] = []
-    candidates: list[tuple[Any, str, Field | None]] = [(f.path, str(f.time), f) for f in (*named, *dated)]
-    candidates += [({"header": name}, str(f.time), None) for name, f in _by_header(look, "time") if f.time]
-    good: list[tuple[Any, str, Field | None]] = []
-    for place, unit, field in candidates:
-        where = _where(place)
-        if unit in ("us", "ns"):
-            doubts.append(
-                f"{where} is in {'micro' if unit == 'us' else 'nano'}seconds: only seconds and milliseconds are read"
-            )
-            continue
-        wrong = _refused_times(look, {**read, "time": Guess(place, "")})
-        if wrong > (1 - ACCEPTED) * look.objects:
-            doubts.append(
-                f"{where} is after the record's own time in {wrong / look.objects:.0%} of the records: a clock, or a "
-                "local time without its zone? Such records would be dead letters"
-            )
-        else:
-            good.append((place, unit, field))
-    if good:
-        place, unit, field = good[0]
-        for other, _, _ in good[1:3]:
-            doubts.append(f"{_where(other)} might also be the time")
-        if unit == "RFC 3339 without zone":
-            doubts.append("has no zone and is read as UTC: is it?")
-        return Guess(
-            place, {"s": "epoch seconds", "ms": "epoch milliseconds"}.get(unit, unit), tuple(doubts), field
-        )
-    if look.first_s is None:
-        doubts.append("no field is a time, and a file has no record times: all events get this one. On a topic: "
-                      "time: {record_time: true}")  # fmt: skip
-        return Guess({"const": "2000-01-01T00:00:00Z"}, "a stand-in", tuple(doubts))
-    return Guess({"record_time": True}, "the record's own time", tuple(doubts))
-
-
-def _where(place: Any) -> str:
-    return f"`{place}`" if isinstance(place, str) else f"the header {place['header']}"
-
-
-def _refused_times(look: Look, read: Mapping[str, Guess]) -> int:
-    """How many records would be dead letters for their time."""
-    neutral = {name: Guess(None, "") for name in ("prediction", "score", "label", "latency_ms", "features", "id",
-               "version")}  # fmt: skip
-    trial = Proposal({**read, **neutral, "model": Guess({"const": "m"}, "")}, ())
-    letters = decoded(look, trial, Needs()).dead_letters
-    return sum(letter.code in ("time out of range", "field missing", "field wrong") for letter in letters)
 
 
 def _latency(fields: Mapping[str, Field]) -> Guess:
@@ -241,12 +193,6 @@ def _latency(fields: Mapping[str, Field]) -> Guess:
         f"`{f.path}` looks like a duration; if it is in milliseconds: latency_ms: {f.path}" for f in other[:1]
     ]
     return Guess(None, "nothing looks like a latency in milliseconds", tuple(doubts))
-
-
-def _by_header(look: Look, role: str) -> Iterator[tuple[str, Field]]:
-    found = [(rank, name) for name in look.headers if (rank := roles.header_rank(role, name)) is not None]
-    for _, name in sorted(found):
-        yield name, look.headers[name]
 
 
 def _few(field: Field) -> bool:

@@ -110,8 +110,10 @@ def ranked(role: str, fields: Iterable[Field]) -> list[Field]:
     return [field for _, field in sorted(found, key=lambda pair: pair[0])]
 
 
-def header_rank(role: str, name: str) -> float | None:
-    """As `rank`, of a Kafka header; CloudEvents' `ce_` does not count."""
-    said = words(name)
-    plain = re.sub(r"^ce_", "", said)
-    return rank(role, plain) if plain else None
+def by_header(role: str, headers: Mapping[str, Field]) -> list[tuple[str, Field]]:
+    """As `ranked`, of Kafka headers by their names; CloudEvents' `ce_` does not count."""
+    plain = {name: re.sub(r"^ce_", "", words(name)) for name in headers}
+    found = [
+        (place, name) for name, said in plain.items() if said and (place := rank(role, said)) is not None
+    ]
+    return [(name, headers[name]) for _, name in sorted(found)]

@@ -49,7 +49,11 @@ class Starter:
                 f"streamwatch check {path}",
                 f"streamwatch replay {path} {shlex.quote(str(file))} > alerts.jsonl",
             )
-        return f"streamwatch check --connect {path}", f"streamwatch run {path}"
+        return (
+            f"streamwatch check --connect {path}",
+            f"streamwatch replay {path} --since 24h > alerts.jsonl",
+            f"streamwatch run {path}",
+        )
 
     def text(self) -> str:
         return "\n".join(_lines(self)) + "\n"
