@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
+import pandas
 import pytest
 
 import streamwatch
-from streamwatch.errors import OperatorError
+from streamwatch.errors import ConfigError, OperatorError
 from streamwatch.transports.memory import Record
 from tests.build import batches, config, life, monitor
 from tests.test_engine import everything, run
@@ -49,3 +53,93 @@ def test_what_is_no_event_is_refused_with_its_place():
 
 def test_replay_is_found_by_completion():
     assert "replay" in dir(streamwatch)
+
+
+# Notebooks
+
+
+class Frame:
+    """What a pandas DataFrame is to us."""
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        self._rows = rows
+        self.columns = list(dict.fromkeys(name for row in rows for name in row))
+
+    def to_dict(self, orient: str) -> list[dict[str, Any]]:
+        assert orient == "records"
+        return [{name: row.get(name, math.nan) for name in self.columns} for row in self._rows]
+
+
+def flat(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As the rows of a table: a column for each feature, NaN where there is none."""
+    rows = []
+    for event in events:
+        row = {name: value for name, value in event.items() if name != "features" and value is not None}
+        row |= {
+            f"features.{name}": v for name, v in event["features"].items() if isinstance(v, int | float | str)
+        }
+        rows.append(row)
+    return rows
+
+
+def test_a_table_says_what_its_rows_as_events_say():
+    """Dotted columns are names inside an object, NaN is absent."""
+    rows = flat(life(600))
+    said = streamwatch.replay(everything(), Frame(rows))
+    nested = [
+        {
+            **{name: value for name, value in row.items() if "." not in name},
+            "features": {
+                name.removeprefix("features."): value
+                for name, value in row.items()
+                if "." in name and value == value
+            },
+        }
+        for row in rows
+    ]
+    nested = [{name: value for name, value in row.items() if value == value} for row in nested]
+    assert said.alerts == streamwatch.replay(everything(), nested).alerts
+    assert len(said.alerts) > 3
+
+
+def test_a_real_dataframe_with_times_and_missing_values_is_read():
+    rows = flat(life(600))
+    frame = pandas.DataFrame(rows)
+    frame["timestamp"] = pandas.to_datetime(frame["timestamp"], unit="s", utc=True)
+    frame["model"] = frame["model"].astype("category")
+    frame["label"] = frame["label"].astype("Int64")
+    said, expected = streamwatch.replay(everything(), frame), streamwatch.replay(everything(), Frame(rows))
+    assert [(a.state, a.data.summary) for a in said.alerts] == [
+        (a.state, a.data.summary) for a in expected.alerts
+    ]
+
+
+def test_a_table_without_a_column_that_every_event_needs_is_refused_with_those_it_has():
+    watched = config(monitor("score", "score"))
+    with pytest.raises(
+        OperatorError, match=r"no column 'model'.*its columns: Model, timestamp; is it Model\?"
+    ):
+        streamwatch.replay(watched, Frame([{"Model": "a", "timestamp": 1.0}]))
+    with pytest.raises(OperatorError, match=r"no column 'timestamp'.*reset_index\(\)"):
+        streamwatch.replay(watched, Frame([{"model": "a", "score": 1.0}]))
+    with pytest.raises(OperatorError, match=r"none of the DataFrame's 2 rows is an event; the first: .*time"):
+        streamwatch.replay(watched, Frame([{"model": "a", "timestamp": "May"}] * 2))
+    with pytest.raises(
+        OperatorError, match=r"the DataFrame: column 'a' holds values and column 'a\.b' needs it"
+    ):
+        streamwatch.replay(watched, Frame([{"a": 1, "a.b": 2, "model": "m", "timestamp": 1.0}]))
+
+
+def test_a_config_may_be_a_dict_and_its_problems_are_told_as_those_of_a_file():
+    given = {
+        "service": "watch",
+        "inputs": [{"topics": ["predictions"]}],
+        "monitors": [{"name": "score", "signal": "score", "detector": {"adwin": {"delta": 0.01}}}],
+    }
+    events = [{"model": "a", "timestamp": 1.0 + i, "score": 0.2 if i < 500 else 0.8} for i in range(1000)]
+    replayed = streamwatch.replay(given, events)
+    assert [alert.data.monitor for alert in replayed.alerts] == ["score"]
+    assert repr(replayed).splitlines()[0] == "1,000 events, 0 dead letters, 1 alerts"
+    with pytest.raises(ConfigError) as caught:
+        streamwatch.replay({**given, "input": []}, events)
+    assert str(caught.value) == "the config: unknown key `input` (did you mean inputs?)"

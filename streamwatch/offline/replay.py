@@ -19,36 +19,55 @@ from streamwatch.config import Config
 from streamwatch.decode import Decoder
 from streamwatch.errors import OperatorError
 from streamwatch.events import Needs
+from streamwatch.offline.frames import Frame
+from streamwatch.offline.frames import events as rows
 from streamwatch.records import Batch, Source
 from streamwatch.runner import Total, run
 from streamwatch.transports.bare import TimeMs
 from streamwatch.transports.memory import MemoryTransport, Record, value_bytes
 from streamwatch.transports.order import kinds
 
+SHOWN = 20
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Replayed:
-    """What a replay wrote. `dead_letters` are the records that could not be read, as they would be written."""
+    """What a replay wrote. `dead_letters` are the records that could not be read, as they would be written. Printed it
+    is a line for all of it, and a line for each of the first alerts."""
 
     alerts: tuple[Alert, ...]
     dead_letters: tuple[Mapping[str, Any], ...]
     total: Total
 
+    def __repr__(self) -> str:
+        counts = f"{self.total.events:,} events, {len(self.dead_letters):,} dead letters, {len(self.alerts):,} alerts"
+        shown = [f"{a.time[:19]}Z  {a.state:<9} {a.data.summary}" for a in self.alerts[:SHOWN]]
+        more = [f"... and {len(self.alerts) - SHOWN:,} more"] if len(self.alerts) > SHOWN else []
+        return "\n".join([counts, *shown, *more])
+
 
 def replay(
-    config: Config | Path | str, events: Iterable[Mapping[str, Any] | Record], *, batch_size: int = 4_000
+    config: Config | Mapping[str, Any] | Path | str,
+    events: Iterable[Mapping[str, Any] | Record] | Frame,
+    *,
+    batch_size: int = 4_000,
 ) -> Replayed:
-    """Run events through the monitors of a config (or of a config file), in memory.
+    """Run events through the monitors of a config, in memory. The config: a file, or what stands in one as a dict.
 
-    A mapping is one event as its sender writes it, of the config's only input topic; its own time counts, and
-    without one it stands at the epoch's beginning: give events their time. A `Record` says its topic, time, key and
-    headers itself. Records of several partitions are merged by their times, as live.
+    A pandas DataFrame has an event in each row (`offline.frames`). A mapping is one event as its sender writes it, of
+    the config's only input topic; its own time counts, and without one it stands at the epoch's beginning: give events
+    their time. A `Record` says its topic, time, key and headers itself. Records of several partitions are merged by
+    their times, as live.
 
     Commands are Records of the config's control topic; `timestamp_ms` says their place among the events' own times.
     Without one they go before all else.
     """
-    if not isinstance(config, Config):
+    if isinstance(config, Mapping):
+        config = configfile.of(config, os.environ)
+    elif not isinstance(config, Config):
         config = configfile.load([Path(config)], os.environ)
+    if isinstance(events, Frame):
+        return _of_frame(config, events, batch_size)
     topics, reads = config.input_topics, kinds(config)
     records: list[Record] = []
     bare: list[int] = []
@@ -84,6 +103,16 @@ def replay(
         tuple(transport.dead_letters),
         total,
     )
+
+
+def _of_frame(config: Config, frame: Frame, batch_size: int) -> Replayed:
+    replayed = replay(config, rows(frame, config), batch_size=batch_size)
+    if replayed.dead_letters and not replayed.total.events:
+        raise OperatorError(
+            f"none of the DataFrame's {replayed.total.records:,} rows is an event; the first: "
+            f"{replayed.dead_letters[0]['reason']}"
+        )
+    return replayed
 
 
 def event_time(config: Config) -> TimeMs:
