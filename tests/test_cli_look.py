@@ -33,7 +33,7 @@ def test_init_writes_the_config_alone_to_stdout(events: Path) -> None:
     lines = done.stdout.splitlines()
     assert lines[0].startswith("# A first config for file")
     assert [line[:1] for line in lines[1:5]] == ["#"] * 4
-    assert "50 of 50 sampled records are events; 1 model, 2 monitors; " in done.stderr
+    assert "50 of 50 sampled records are events; 1 model, 2 monitors, 2 lines marked `# ?`" in done.stderr
     assert f"  streamwatch replay watch.yaml {events} > alerts.jsonl\n" in done.stderr
 
 
@@ -70,6 +70,13 @@ def test_look_is_plain_text_in_a_pipe(events: Path) -> None:
 def test_what_is_neither_file_nor_topic_says_what_was_expected(asked: Asked, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         _ = asked.file
+
+
+def test_the_next_command_reaches_the_same_broker() -> None:
+    assert (
+        Asked("scored", "b:1", Path("my k.yaml")).again
+        == "scored --bootstrap-servers b:1 --kafka 'my k.yaml'"
+    )
 
 
 def test_a_file_that_is_there_is_a_file_and_any_other_name_a_topic() -> None:

@@ -35,12 +35,11 @@ def init(asked: Asked, output: Path | None, force: bool) -> int:
             output.write_text(text, encoding="utf-8")
         except OSError as error:
             raise UsageError(f"{output}: cannot be written: {error.strerror or error}") from error
-    monitors = len(found.suggestions)
+    parts = [_counted(len(found.models), "model"), _counted(len(found.suggestions), "monitor")]
+    if starter.doubts:
+        parts.append(f"{_counted(starter.doubts, 'line')} marked `# ?` to decide")
     typer.echo(
-        f"{found.events:,} of {found.look.records:,} sampled records are events; {len(found.models)} "
-        f"model{'' if len(found.models) == 1 else 's'}, {monitors} monitor{'' if monitors == 1 else 's'}; "
-        f"{starter.doubts} lines marked `# ?` to decide",
-        err=True,
+        f"{found.events:,} of {found.look.records:,} sampled records are events; {', '.join(parts)}", err=True
     )
     if found.dead:
         letters = ", ".join(f"{count:,} {code}" for code, count in found.dead.items())
@@ -51,3 +50,7 @@ def init(asked: Asked, output: Path | None, force: bool) -> int:
     for command in starter.commands:
         typer.echo(f"  {command}", err=True)
     return 0
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -53,6 +54,13 @@ class Asked:
             raise UsageError(f"--topic goes with a file; {self.what!r} is a topic, as no file has that name")
         return None
 
+    @property
+    def again(self) -> str:
+        """The same as it is typed."""
+        options = (("--bootstrap-servers", self.servers), ("--kafka", self.kafka), ("--topic", self.topic))
+        given = [word for name, value in options if value for word in (name, str(value))]
+        return shlex.join([self.what, *given])
+
     def found(self) -> tuple[Findings, Connection]:
         path = self.file
         reach = connection(self.servers, self.kafka, os.environ)
@@ -82,7 +90,7 @@ def look(asked: Asked, as_json: bool) -> int:
         for line in lines(found, now_s):
             typer.echo(line)
     if found.look.objects:
-        typer.echo(f"next: streamwatch init {asked.what} -o watch.yaml", err=True)
+        typer.echo(f"next: streamwatch init {asked.again} -o watch.yaml", err=True)
     return 0
 
 
