@@ -92,3 +92,57 @@ def test_a_partition_that_gave_all_that_is_known_of_is_asked_about() -> None:
 def test_what_an_open_transaction_hides_holds_the_others_back_only_for_a_while() -> None:
     """The last answer to a fetch counts uncommitted records too, which may not come for long."""
     assert run_dry(BUSY_S * 1.2).to_ask(NOW, more) == (A, B)
+
+
+C = Source("watch-control", 0)
+
+
+def commanded() -> Flow:
+    made = Flow(config(monitor("score", "score"), idle="100ms"), 0)
+    made.begin([A, B, C], {A: 0, B: 0, C: 0})
+    return made
+
+
+def test_a_record_waits_for_quiet_commands_only_a_tenth_of_idle() -> None:
+    """And no other partition's wait is shortened by it."""
+    flow = commanded()
+    flow.feed({A: fetched(Record(0, 5)), B: fetched(Record(0, 6))}, NOW)
+    assert flow.to_ask(NOW + IDLE_S / 20, no_more) == ()
+    asked_at = NOW + IDLE_S / 10
+    assert flow.to_ask(asked_at, no_more) == (C, A, B)
+    flow.answer(asked_at, {A: 1, B: 1, C: 0}, {A: 1, B: 1, C: 0})
+    batch = flow.take(10)
+    assert batch is not None
+    assert [batch.sources[n] for n in batch.source] == [A]
+    assert flow.to_ask(NOW + IDLE_S / 2, no_more) == ()
+    flow.answer(NOW + IDLE_S, {A: 1, B: 1, C: 0}, {A: 1, B: 1, C: 0})
+    assert flow.take(10) is not None
+
+
+def test_commands_that_are_there_but_not_fetched_yet_hold_the_events_back() -> None:
+    flow = commanded()
+    flow.feed({A: fetched(Record(0, 5)), B: fetched(Record(0, 6))}, NOW)
+    flow.answer(NOW + IDLE_S, {A: 1, B: 1, C: 1}, {A: 1, B: 1, C: 0})
+    assert flow.take(10) is None
+    flow.feed({C: fetched(Record(0, 5))}, NOW + IDLE_S)
+    batch = flow.take(10)
+    assert batch is not None
+    assert batch.sources[batch.source[0]] == C
+
+
+def test_an_answer_from_before_a_record_came_lets_it_not_pass_the_commands() -> None:
+    """A command may have been written between the two."""
+    flow = commanded()
+    flow.answer(NOW, {A: 0, B: 0, C: 0}, {A: 0, B: 0, C: 0})
+    flow.feed({A: fetched(Record(0, 5)), B: fetched(Record(0, 6))}, NOW + 0.001)
+    assert flow.take(10) is None
+
+
+def test_in_catch_up_the_commands_are_asked_about_only_when_nothing_else_holds_back() -> None:
+    flow = commanded()
+    flow.feed({A: fetched(Record(0, 5), Record(1, 7)), B: fetched(Record(0, 6))}, NOW - BUSY_S * 0.8)
+    flow.answer(NOW, {A: 9, B: 9, C: 0}, {A: 2, B: 1, C: 0})
+    assert flow.take(10) is not None
+    assert flow.to_ask(NOW + BUSY_S * 0.1, more) == ()
+    flow.feed({B: fetched(Record(1, 8))}, NOW + BUSY_S * 0.1)
+    assert flow.to_ask(NOW + BUSY_S * 0.2, more) == (C, A, B)

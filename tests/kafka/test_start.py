@@ -284,7 +284,7 @@ def test_all_findings_are_told_at_once_and_the_closest_names(broker: Any, unique
     topics = replace(topics_of(unique), inputs=(f"{unique}-prediction", f"{unique}-label"))
     create_topic(broker.bootstrap_servers, topics.state, partitions=3)
     create_topic(
-        broker.bootstrap_servers, topics.control, retention_ms="1000", cleanup_policy="compact,delete"
+        broker.bootstrap_servers, topics.control, 3, retention_ms="1000", cleanup_policy="compact,delete"
     )
     findings = check_start(plain(broker, create_topics=False), topics)
     text = "\n".join(map(str, findings))
@@ -295,6 +295,8 @@ def test_all_findings_are_told_at_once_and_the_closest_names(broker: Any, unique
     assert f"dead letters topic '{topics.dead_letters}' does not exist" in text
     assert f"state topic '{topics.state}' has 3 partitions" in text
     assert f"state topic '{topics.state}' has cleanup.policy=delete" in text
+    assert f"control topic '{topics.control}' has 3 partitions" in text
+    assert "or name another with outputs.control" in text
     assert f"control topic '{topics.control}' has cleanup.policy=" in text
     (forgets,) = [finding for finding in findings if "forgets commands" in finding.what]
     assert forgets.todo.endswith("retention.ms=-1")
@@ -319,6 +321,7 @@ def test_own_topics_are_created_once_as_they_must_be_and_by_check_not_at_all(
         resource = ConfigResource(ConfigResourceType.TOPIC, topics.control)
         configs = admin.describe_configs([resource])["topic"][topics.control]
         assert (configs["cleanup.policy"]["value"], configs["retention.ms"]["value"]) == ("delete", "-1")
+        assert configs["message.timestamp.type"]["value"] == "LogAppendTime"
 
 
 def test_a_replication_factor_that_the_cluster_cannot_give_is_refused(broker: Any, unique: str) -> None:

@@ -43,10 +43,10 @@ def alerts(servers: str, name: str) -> list[bytes]:
     return [record.value for record in read_committed(servers, f"{name}-alerts")]
 
 
-def group_offsets(servers: str, name: str, partitions: int = 1) -> list[int | None]:
+def group_offsets(servers: str, name: str, partitions: int = 1, topic: str = "in") -> list[int | None]:
     consumer = KafkaConsumer(bootstrap_servers=servers, group_id=name, isolation_level="read_committed")
     try:
-        return [consumer.committed(TopicPartition(f"{name}-in", n)) for n in range(partitions)]
+        return [consumer.committed(TopicPartition(f"{name}-{topic}", n)) for n in range(partitions)]
     finally:
         consumer.close()
 
@@ -61,10 +61,10 @@ def set_group_offset(servers: str, name: str, offset: int, partition: int = 0) -
         consumer.close()
 
 
-def delete_before(servers: str, name: str, offset: int, partition: int = 0) -> None:
+def delete_before(servers: str, name: str, offset: int, partition: int = 0, topic: str = "in") -> None:
     admin = KafkaAdminClient(bootstrap_servers=servers)
     try:
-        admin.delete_records({TopicPartition(f"{name}-in", partition): offset})
+        admin.delete_records({TopicPartition(f"{name}-{topic}", partition): offset})
     finally:
         admin.close()
 
@@ -189,6 +189,54 @@ def test_latest_is_chosen_once_and_a_crash_does_not_move_it(broker: SharedBroker
     write(servers, unique, [b"between"])
     with driven(settings) as worker:
         assert worker.read(1).values == [b"between"]
+
+
+def control(servers: str, name: str, *values: bytes) -> None:
+    produce(servers, f"{name}-control", [Written(value, None, 0, 900) for value in values])
+
+
+def test_commands_are_read_from_the_first_one_on_whatever_start_says(
+    broker: SharedBroker, unique: str
+) -> None:
+    """Also from a topic of commands that is new to a service that ran before."""
+    servers = broker.bootstrap_servers
+    settings = service(servers, unique, start="latest")
+    write(servers, unique, [b"before"])
+    control(servers, unique, b"silence", b"accept")
+    with driven(settings) as worker:
+        assert worker.read(2).values == [b"silence", b"accept"]
+        assert worker.offsets == {(f"{unique}-in", 0): 1, (f"{unique}-control", 0): 2}
+        worker.commit()
+        wait_until(
+            lambda: (
+                worker.poll() is not None
+                and worker.transport.progress().lag[Source(f"{unique}-control", 0)] == 0
+            )
+        )
+    assert group_offsets(servers, unique, topic="control") == [2]
+    create_topic(servers, f"{unique}-2-control")
+    control(servers, f"{unique}-2", b"pause")
+    with driven(
+        config(servers, unique, start="latest", outputs={"control": f"{unique}-2-control"})
+    ) as worker:
+        assert worker.read(1).values == [b"pause"]
+
+
+def test_commands_that_were_deleted_before_they_were_read_are_counted_as_lost(
+    broker: SharedBroker, unique: str
+) -> None:
+    servers = broker.bootstrap_servers
+    settings = service(servers, unique, start="latest")
+    control(servers, unique, b"one")
+    with driven(settings) as worker:
+        worker.read(1).commit()
+    control(servers, unique, b"two", b"three", b"four")
+    delete_before(servers, unique, 3, topic="control")
+    with driven(settings) as worker:
+        assert worker.read(1).values == [b"four"]
+        opened = worker.happenings[0]
+        assert isinstance(opened, Opened)
+        assert opened.lost == {(f"{unique}-control", 0): 2}
 
 
 # Commits
@@ -433,7 +481,7 @@ def test_who_finds_a_foreign_commit_after_a_rebalance_restores(
 def commit_within(worker: Driven, offset: int) -> None:
     """Commit an offset from within the group, as a second owner would."""
     membership = membership_of(worker)
-    (part,) = membership._consumer.assignment()
+    (part,) = (part for part in membership._consumer.assignment() if part.topic.endswith("-in"))
     membership._consumer.commit({part: OffsetAndMetadata(offset, "", -1)})
 
 
@@ -512,7 +560,7 @@ def test_a_mark_without_committed_offsets_is_the_truth(broker: SharedBroker, uni
     with driven(settings) as worker:
         worker.opened()
         assert worker.state == {"k": b"v"}
-        assert worker.offsets == {(f"{unique}-in", 0): at}
+        assert worker.offsets == {(f"{unique}-in", 0): at, (f"{unique}-control", 0): 0}
 
 
 def test_mark_and_committed_offsets_that_differ_are_for_a_person_to_choose(
@@ -554,7 +602,7 @@ def test_a_commit_that_becomes_visible_late_is_waited_for(broker: SharedBroker, 
         assert not worker.is_open
         commit_within(worker, 10)
         worker.opened()
-        assert worker.offsets == {(f"{unique}-in", 0): 10}
+        assert worker.offsets == {(f"{unique}-in", 0): 10, (f"{unique}-control", 0): 0}
 
 
 def test_the_state_of_another_service_is_refused(broker: SharedBroker, unique: str) -> None:

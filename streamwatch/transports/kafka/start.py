@@ -34,6 +34,8 @@ from streamwatch.transports.kafka.topics import (
     grant_command,
 )
 
+# Topics that have a partition for each task, and what goes with them. A command is written to each partition.
+TASKWISE = {"state": "the state is lost", "control": "its commands are lost"}
 WITHIN_S = 14.0
 COORDINATOR_S = 4.0
 OFFSETS_S = 4.0
@@ -194,10 +196,11 @@ def _shape(
     settings: KafkaSettings, client: Any, own: OwnTopic, entry: Mapping[str, Any]
 ) -> Iterator[Finding]:
     what, partitions = f"{own.role} topic {own.name!r}", len(entry["partitions"])
-    if own.role == "state" and partitions != own.partitions:
+    if own.role in TASKWISE and partitions != own.partitions:
         yield Finding(
             f"{what} has {partitions} partitions, and there is 1 for each task: {own.partitions}",
-            f"delete it (the state is lost) and: {create_command(settings, own)}   or name another with outputs.state",
+            f"delete it ({TASKWISE[own.role]}) and: {create_command(settings, own)}   or name another with "
+            f"outputs.{own.role}",
         )
     if "DESCRIBE_CONFIGS" not in (entry.get("authorized_operations") or ()):
         return  # not ours to know

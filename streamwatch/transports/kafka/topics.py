@@ -10,8 +10,13 @@ from streamwatch.transports.kafka.settings import KafkaSettings
 
 # Without segment.ms the cleaner never sees the active segment, and a restore reads all that was ever written.
 STATE_CONFIGS = {"cleanup.policy": "compact", "segment.ms": "600000", "retention.ms": "-1"}
-# Commands are few, a first start reads them all, and together they say who did what: they are kept.
-CONTROL_CONFIGS = {"cleanup.policy": "delete", "retention.ms": "-1"}
+# Commands are few, a first start reads them all, and together they say who did what: they are kept. Their place among
+# the events is by their time, and the broker's clock is nearer to the events' than the clock of who is on call.
+CONTROL_CONFIGS = {
+    "cleanup.policy": "delete",
+    "retention.ms": "-1",
+    "message.timestamp.type": "LogAppendTime",
+}
 
 
 @dataclass(frozen=True, slots=True)
