@@ -126,7 +126,7 @@ def test_an_alert_that_does_not_come_or_should_not_is_a_failure(
     feed = feed_of(story)
     (alert,) = alerts_of(feed)
     assert telling.outcome(story, feed, CONFIG, [alert], 1.0)
-    assert "66 flights later" in capsys.readouterr().out
+    assert "came 66 flights after" in capsys.readouterr().out
     other = msgspec.structs.replace(alert, data=msgspec.structs.replace(alert.data, monitor="hour"))
     again = msgspec.structs.replace(alert, data=msgspec.structs.replace(alert.data, reason="reminder"))
     given = {"none": [], "too many": [alert, again], "another": [other]}[wrong]

@@ -87,14 +87,12 @@ def _truth(feed: Feed, watched: Config, alert: Alert) -> None:
     assert onset is not None
     flights = sum(time_s <= found_s for time_s in feed.times_s) - feed.began
     before, since = feed.errors
+    quiet = len(watched.monitors) - 1
     rows = (
         ("The truth", f"the fault began at {_at(feed.times_s[feed.began])}"),
-        ("said: onset", f"{_at(_seconds(onset.time))}, give or take {_minutes(onset.uncertain_s)}"),
-        (
-            "found",
-            f"{flights} flights later, at {_at(found_s)}; the other {len(watched.monitors) - 1} monitors kept quiet",
-        ),
-        ("the model", f"was wrong in {before:.1%} of the flights before, and in {since:.1%} since"),
+        ("The alert", f"says since {_at(_seconds(onset.time))}, give or take {_minutes(onset.uncertain_s)}"),
+        ("", f"came {flights} flights after the first faulty one; the other {quiet} monitors kept quiet"),
+        ("The model", f"was wrong in {before:.1%} of the flights before the fault, and in {since:.1%} since"),
     )
     for name, text in rows:
         typer.echo(f"{name:<{MARGIN}}{text}")
@@ -145,7 +143,11 @@ def _say(name: str, *texts: str) -> None:
     for number, text in enumerate(texts):
         typer.echo(
             textwrap.fill(
-                text, WIDTH, initial_indent=f"{'' if number else name:<{MARGIN}}", subsequent_indent=GAP
+                text,
+                WIDTH,
+                initial_indent=f"{'' if number else name:<{MARGIN}}",
+                subsequent_indent=GAP,
+                break_on_hyphens=False,
             )
         )
     typer.echo()

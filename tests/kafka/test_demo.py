@@ -19,7 +19,7 @@ from streamwatch.demo.embedded import Embedded, binary
 from streamwatch.demo.feed import Airline, Feed
 from streamwatch.demo.stage import config_of, in_memory, on_kafka
 from streamwatch.demo.stories import STORIES
-from streamwatch.demo.topics import made_if_missing, topic_for, write_for_ever
+from streamwatch.demo.topics import made_if_missing, topic_for, write, write_for_ever
 from streamwatch.errors import BrokerUnreachable, StartRefused
 from streamwatch.transports.kafka import connect
 from streamwatch.transports.kafka.settings import KafkaSettings
@@ -71,12 +71,23 @@ def test_a_service_that_is_late_is_an_error_and_nothing_is_left(
     assert left(broker.bootstrap_servers, unique) == set()
 
 
-def test_events_of_2013_are_not_deleted_for_their_age(broker: SharedBroker, unique: str) -> None:
+def short(feed: Feed) -> Feed:
+    """50 events without the fault, and 50 with it."""
+    rows = slice(feed.began - 50, feed.began + 50)
+    return Feed(feed.times_s[rows], feed.events[rows], 50)
+
+
+def test_records_have_the_times_of_their_events_and_are_not_deleted_for_their_age(
+    feed: Feed, broker: SharedBroker, unique: str
+) -> None:
     config = config_of(unique, KafkaSettings(bootstrap_servers=broker.bootstrap_servers))
     (topic,) = config.input_topics
     resource = ConfigResource(ConfigResourceType.TOPIC, topic, configs=None)
     with topic_for(config, keep=False), closing(connect.admin(config.kafka)) as admin:
         given = admin.describe_configs([resource], config_filter="all")["topic"][topic]
+        write(config.kafka, topic, short(feed))
+        records = read_committed(broker.bootstrap_servers, topic, at_least=100)
+    assert [record.timestamp / 1000 for record in records] == list(short(feed).times_s)
     assert given["retention.ms"]["value"] == "-1"
 
 
@@ -90,11 +101,6 @@ def test_a_topic_that_is_there_already_is_not_touched(feed: Feed, broker: Shared
 
 def test_only_events_are_of_now_and_go_on_in_rounds(feed: Feed, broker: SharedBroker, unique: str) -> None:
     """Each event with an id of its own; what the fault changes is changed in every round."""
-    short = Feed(
-        feed.times_s[feed.began - 50 : feed.began + 50],
-        feed.events[feed.began - 50 : feed.began + 50],
-        50,
-    )
     settings = KafkaSettings(bootstrap_servers=broker.bootstrap_servers)
     made_if_missing(settings, unique)
     made_if_missing(settings, unique)
@@ -105,11 +111,11 @@ def test_only_events_are_of_now_and_go_on_in_rounds(feed: Feed, broker: SharedBr
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_for_ever(settings, unique, short, 1000.0, until_third)
+        write_for_ever(settings, unique, short(feed), 1000.0, until_third)
     records = read_committed(broker.bootstrap_servers, unique, at_least=200)
     events = [json.loads(record.value) for record in records]
     assert len({event["event_id"] for event in events}) == 200
-    assert [event["features"] for event in events] == 2 * [event["features"] for event in short.events]
+    assert [event["features"] for event in events] == 2 * [event["features"] for event in short(feed).events]
     assert all(began_ms - 1 <= record.timestamp <= time.time() * 1000 for record in records)
     assert records[-1].timestamp - records[0].timestamp >= 150, "at a steady pace"
 
