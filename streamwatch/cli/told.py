@@ -63,19 +63,21 @@ class Alarms(Silent):
         data = alert.data
         if data.change is None or data.onset is None:
             return []
-        key = StreamKey(data.model, data.version, tuple(data.segment.items()))
-        where = (key, data.monitor, str(data.signal["text"]))
-        for engine in self._engines.values():
-            if (sketch := engine.sketches().get(where)) is not None:
-                change = data.change
-                marks = Marks(
-                    moment_s(data.onset.time),
-                    data.onset.uncertain_s,
-                    moment_s(alert.time),
-                    (change.from_, change.from_n),
-                    (change.to, change.to_n),
-                )
-                return plot(sketch.buckets(), marks, plain=plain)
+        change = data.change
+        marks = Marks(
+            moment_s(data.onset.time),
+            data.onset.uncertain_s,
+            moment_s(alert.time),
+            (change.from_, change.from_n),
+            (change.to, change.to_n),
+        )
+        # An alert says null of all versions together, and of events without a version, too.
+        for version in (data.version, "") if data.version is None else (data.version,):
+            key = StreamKey(data.model, version, tuple(data.segment.items()))
+            where = (key, data.monitor, str(data.signal["text"]))
+            for engine in self._engines.values():
+                if (sketch := engine.sketches().get(where)) is not None:
+                    return plot(sketch.buckets(), marks, plain=plain)
         return []  # its stream has gone: retired, or evicted
 
 
