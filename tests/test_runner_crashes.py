@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -12,15 +13,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamwatch.config import Config
+from streamwatch.engine import Engine
 from streamwatch.errors import BrokerUnreachable, TaskLost, TransactionTimeout
 from streamwatch.runner import run
+from streamwatch.times import epoch_s
 from streamwatch.transports.memory import Crash, Crashed, MemoryTransport, Record
-from tests.build import life
+from streamwatch.transports.order import kinds
+from tests.build import START_S, life
 from tests.samples import Clock
+from tests.talk import accept, pause, silence, spoken
+from tests.test_commands import ABOUT, steps, watch
 from tests.test_engine import everything
 from tests.test_runner import Stop
 
 N = 1_200
+COMMANDS = 20
+TALK = 25  # seed of a talk that shows silenced, unsilenced and accepted alerts
+CONTROL = "watch-control"
 WHERE = ("poll", "before commit", "after commit")
 ERRORS = (Crashed, TaskLost, TransactionTimeout, BrokerUnreachable)
 CRASHES = st.builds(Crash, st.sampled_from(WHERE), st.sampled_from(ERRORS))
@@ -28,7 +37,7 @@ CRASHES = st.builds(Crash, st.sampled_from(WHERE), st.sampled_from(ERRORS))
 
 @cache
 def records() -> tuple[Record, ...]:
-    """A stream in which everything happens, over two partitions, with bad records and tombstones between."""
+    """A stream in which everything happens, over two partitions, with bad records, tombstones and commands between."""
     draw = random.Random(5)
     made = [
         Record("predictions", event, timestamp_ms=int(event["timestamp"] * 1000), partition=n % 2)
@@ -37,6 +46,11 @@ def records() -> tuple[Record, ...]:
     for value in ("not json", None, b"\xff", "[]", '{"model": 1') * 6:
         at = draw.randrange(len(made))
         made.insert(at, Record("predictions", value, timestamp_ms=made[at].timestamp_ms, partition=at % 2))
+    talk = random.Random(TALK)
+    for number in range(COMMANDS):
+        at = talk.randrange(len(made))
+        said = spoken(talk, number, made[at].timestamp_ms / 1000 - START_S, ABOUT)
+        made.insert(at, Record(CONTROL, said.message().value, timestamp_ms=made[at].timestamp_ms))
     return tuple(made)
 
 
@@ -60,6 +74,10 @@ class Ticking(Clock):
 Visible = tuple[list[Any], list[Any], dict[str, bytes], bytes, Any]
 
 
+def transported(items: Sequence[Record | Crash], batch_size: int) -> MemoryTransport:
+    return MemoryTransport(items, batch_size, kinds(configured()))
+
+
 def lives(transport: MemoryTransport, step_s: float = 0.1, most_records: int = 300) -> tuple[Visible, int]:
     """Run and start again after each crash, to the end; what is visible then, and the number of lives."""
     count = 1
@@ -81,9 +99,11 @@ def lives(transport: MemoryTransport, step_s: float = 0.1, most_records: int = 3
 
 @cache
 def undisturbed() -> Visible:
-    seen, _ = lives(MemoryTransport(records(), batch_size=10_000), most_records=10_000)
+    seen, _ = lives(transported(records(), 10_000), most_records=10_000)
     assert len(seen[0]) > 30
     assert len(seen[1]) == 24
+    text = b"\n".join(message.value or b"" for message in seen[0])
+    assert all(b'"reason":"' + word + b'"' in text for word in (b"silenced", b"unsilenced", b"accepted"))
     return seen
 
 
@@ -94,10 +114,9 @@ def sown(crashes: Sequence[tuple[int, Crash]]) -> list[Record | Crash]:
     return items
 
 
-@pytest.mark.parametrize("batch_size", [1, 7, 300])
-@pytest.mark.parametrize("most_records", [1, 64])
+@pytest.mark.parametrize(("batch_size", "most_records"), [(1, 64), (7, 1), (7, 64), (300, 1), (300, 64)])
 def test_batches_and_slices_and_commits_change_nothing(batch_size: int, most_records: int) -> None:
-    transport = MemoryTransport(records(), batch_size=batch_size)
+    transport = transported(records(), batch_size)
     assert lives(transport, most_records=most_records)[0] == undisturbed()
     assert transport.commits > 10
 
@@ -106,13 +125,13 @@ def test_batches_and_slices_and_commits_change_nothing(batch_size: int, most_rec
 @pytest.mark.parametrize("error", ERRORS)
 def test_a_failure_anywhere_loses_nothing_and_doubles_nothing(where: Any, error: Any) -> None:
     """One failure in every tenth of the stream, and one behind its last record."""
-    steps = range(0, len(records()) + 1, len(records()) // 10)
-    assert steps[-1] == len(records())
-    transport = MemoryTransport(sown([(at, Crash(where, error)) for at in steps]), batch_size=50)
+    places = range(0, len(records()) + 1, len(records()) // 10)
+    assert places[-1] == len(records())
+    transport = transported(sown([(at, Crash(where, error)) for at in places]), 50)
     seen, count = lives(transport)
     assert seen == undisturbed()
     assert transport.crashes_to_come == 0
-    assert count == (1 + len(steps) if error is Crashed else 1)
+    assert count == (1 + len(places) if error is Crashed else 1)
 
 
 @settings(max_examples=25, deadline=None)
@@ -125,13 +144,44 @@ def test_a_failure_anywhere_loses_nothing_and_doubles_nothing(where: Any, error:
 def test_any_failures_with_any_batches_and_any_commits(
     crashes: list[tuple[int, Crash]], batch_size: int, most_records: int, step_s: float
 ) -> None:
-    transport = MemoryTransport(sown(crashes), batch_size=batch_size)
+    transport = transported(sown(crashes), batch_size)
     assert lives(transport, step_s, most_records)[0] == undisturbed()
+
+
+@pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize("behind", [False, True])
+def test_a_command_around_a_crash_acts_exactly_once_and_at_its_record(where: Any, behind: bool) -> None:
+    """A drift is open when a silence comes at event 600 that is over at 700, a pause from 750 to 760, an accept at
+    800: whether the crash is just before or just after each of them."""
+    said = {600: silence("s1", 0, 700), 740: pause("p1", 750, 10), 800: accept()}
+    items: list[Record | Crash] = []
+    for number, event in enumerate(steps(900, 400)):
+        at_ms = int(event["timestamp"] * 1000)
+        if number in said:
+            spoken_ = Record(CONTROL, said[number].message().value, timestamp_ms=at_ms)
+            items += [spoken_, Crash(where)] if behind else [Crash(where), spoken_]
+        items.append(Record("predictions", event, timestamp_ms=at_ms))
+    of = watch(repeat_every="0s")
+    transport = MemoryTransport(items, 50, kinds(of))
+    while True:
+        with suppress(Crashed):
+            run(transport, of, stop=Stop(), clock=Ticking(0.1))
+            break
+    assert transport.crashes_to_come == 0
+    assert [(alert["data"]["reason"], alert["silenced"]) for alert in transport.alerts] == [
+        ("first", False),
+        ("silenced", True),
+        ("unsilenced", False),
+        ("accepted", False),
+    ]
+    assert [epoch_s(alert["time"]) - START_S for alert in transport.alerts[1:]] == [599, 700, 799]
+    engine = Engine.restore(of, 0, transport.state, transport.mark)
+    assert engine.gauges()[0].n == 100  # the events behind the accept
 
 
 def test_alerts_that_end_a_removed_monitor_are_committed_at_the_start() -> None:
     """They are said with the restore, not with the next event, which may be long in coming."""
-    transport = MemoryTransport(records()[:600])
+    transport = transported(records()[:600], 500)
     run(transport, configured(), stop=Stop())
     still_open = {alert["data"]["key"] for alert in transport.alerts if alert["open"]} - {
         alert["data"]["key"] for alert in transport.alerts if not alert["open"]
