@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -151,7 +157,7 @@ def test_records_that_retention_deletes_meanwhile_are_told_and_passed(
     assert "lost" in "".join(capfd.readouterr())
 
 
-def test_output_goes_where_the_caller_wants_it(servers: str, filled: str, tmp_path: Any) -> None:
+def test_output_goes_where_the_caller_wants_it(servers: str, filled: str, tmp_path: Path) -> None:
     with (tmp_path / "alerts").open("wb") as alerts:
         transport = ReadOnlyTransport(config(servers, filled), ALL, alerts=alerts)
         with pytest.raises(TaskLost):
@@ -200,3 +206,37 @@ def traces(servers: str, name: str) -> dict[str, Any]:
             "topics": ours(admin.list_topics()),
             "ends": admin.list_partition_offsets({TopicPartition(f"{name}-in", n): -1 for n in range(3)}),
         }
+
+
+def test_the_command_run_dry_shows_alerts_ends_with_ctrl_c_and_leaves_no_trace(
+    servers: str, unique: str, tmp_path: Path
+) -> None:
+    topic, now_ms = create_topic(servers, f"{unique}-in", 3), int(time.time() * 1000)
+    events = [{"model": "fraud", "score": 0.2 if i < 300 else 0.8} for i in range(600)]
+    produce(
+        servers,
+        topic,
+        [
+            Written(json.dumps(event).encode(), partition=i % 3, timestamp_ms=now_ms - 600_000 + i * 1000)
+            for i, event in enumerate(events)
+        ],
+    )
+    path = tmp_path / "watch.yaml"
+    path.write_text(
+        f"service: {unique}\nkafka: {{bootstrap_servers: '{servers}'}}\ninputs: [{{topics: [{topic}]}}]\n"
+        "monitors: [{name: score, signal: score, detector: adwin}]\n"
+    )
+    before = traces(servers, unique)
+    command = [sys.executable, "-m", "streamwatch", "run", str(path), "--dry-run", "--since", "1h"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        first = running.stdout.readline()
+        during = traces(servers, unique)
+        running.send_signal(signal.SIGINT)
+        _, told = running.communicate(timeout=30)
+    assert running.returncode == 0
+    assert " firing " in first
+    assert "score of fraud" in first
+    assert f"dry run of {unique}: reads {topic} at {servers} from 20" in told
+    assert re.search(r"^in \d+s: [\d,]+ events, 1 alert would have been written$", told, re.MULTILINE)
+    assert before == during == traces(servers, unique)
