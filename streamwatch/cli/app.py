@@ -127,11 +127,17 @@ def run(
 def check(
     config: Configs,
     connect: Annotated[bool, typer.Option("--connect", help="Ask the broker too: topics, rights.")] = False,
+    print_acls: Annotated[
+        bool,
+        typer.Option(
+            "--print-acls", help="Print the rights it needs as kafka-acls commands; asks no broker."
+        ),
+    ] = False,
 ) -> None:
     """Check the config: all problems at once, with file and line."""
     from streamwatch.cli.check import check
 
-    raise typer.Exit(check(config, connect))
+    raise typer.Exit(check(config, connect, print_acls))
 
 
 @app.command()

@@ -13,14 +13,17 @@ from streamwatch.config import Config
 from streamwatch.errors import StartRefused
 
 
-def check(paths: Sequence[Path], connect: bool) -> int:
-    """ConfigError with all problems; warnings go to stderr, what is well to stdout."""
+def check(paths: Sequence[Path], connect: bool, print_acls: bool) -> int:
+    """ConfigError with all problems; warnings go to stderr, what is well to stdout. With `print_acls` stdout holds
+    nothing but commands, and they are there also if the broker refuses us: that is when they are needed."""
     loaded = configfile.read(paths, os.environ)
     for warning in loaded.warnings:
         typer.echo(f"warning: {warning}", err=True)
-    typer.echo(f"the config of {loaded.config.service} is good: {_told(loaded.config)}")
+    typer.echo(f"the config of {loaded.config.service} is good: {_told(loaded.config)}", err=print_acls)
+    if print_acls:
+        _print_acls(loaded.config)
     if connect:
-        _connect(loaded.config)
+        typer.echo(_connected(loaded.config), err=print_acls)
     return 0
 
 
@@ -29,7 +32,15 @@ def _told(config: Config) -> str:
     return f"{monitors} monitor{'' if monitors == 1 else 's'}, reads {topics}, writes {config.alerts_topic}"
 
 
-def _connect(config: Config) -> None:
+def _print_acls(config: Config) -> None:
+    from streamwatch.transports.kafka.clients import needed
+    from streamwatch.transports.kafka.rights import grants
+
+    for text in grants(config.kafka, needed(config)):
+        typer.echo(text)
+
+
+def _connected(config: Config) -> str:
     """StartRefused with all that would stop the service; what would not is a warning."""
     from streamwatch.transports.kafka.clients import needed
     from streamwatch.transports.kafka.start import check_start
@@ -40,4 +51,4 @@ def _connect(config: Config) -> None:
             typer.echo(f"warning: {finding}", err=True)
     if stopping := [finding for finding in findings if finding.stops]:
         raise StartRefused("\n".join(map(str, stopping)))
-    typer.echo(f"the broker at {config.kafka.bootstrap_servers} has what it needs")
+    return f"the broker at {config.kafka.bootstrap_servers} has what it needs"

@@ -26,7 +26,10 @@ from streamwatch.transports.kafka.producer import Worker
 from streamwatch.transports.kafka.settings import KafkaSettings
 from streamwatch.transports.kafka.topics import (
     CONTROL_CONFIGS,
+    GROUP_RIGHTS,
+    INPUT_RIGHTS,
     STATE_CONFIGS,
+    TRANSACTIONAL_RIGHTS,
     OwnTopic,
     Topics,
     alter_command,
@@ -139,7 +142,7 @@ def unreadable(
                 f"input topic {name!r} does not exist", f"create it, or correct the config ({there})"
             )
         else:
-            yield from _rights(settings, f"input topic {name!r}", name, ("Read",), known[name])
+            yield from _rights(settings, f"input topic {name!r}", name, INPUT_RIGHTS, known[name])
 
 
 def _own(settings: KafkaSettings, client: Any, own: OwnTopic, entry: Mapping[str, Any]) -> Iterator[Finding]:
@@ -235,7 +238,7 @@ def _group(settings: KafkaSettings, client: Any, group: str) -> Iterator[Finding
     try:
         answer = _coordinated(lambda: client.describe_groups([group]))[group]
     except kafka.GroupAuthorizationFailedError:
-        missing: tuple[str, ...] = ("Read",)
+        missing: tuple[str, ...] = GROUP_RIGHTS
     except kafka.CoordinatorNotAvailableError:
         few = FEW_BROKERS.format(replication="offsets.topic.replication.factor", isr="")
         yield Finding(f"no broker coordinates {what}", few)
@@ -243,7 +246,7 @@ def _group(settings: KafkaSettings, client: Any, group: str) -> Iterator[Finding
     except ValueError:
         return  # kafka-python 3.0.12 cannot read the rights of a broker that has none (Tansu): joining will tell
     else:
-        missing = _lacking(("Read",), answer.get("authorized_operations"))
+        missing = _lacking(GROUP_RIGHTS, answer.get("authorized_operations"))
     if missing:
         yield Finding(
             f"{settings.principal} may not join {what}", grant_command(settings, missing, "group", group)
@@ -255,7 +258,7 @@ def _transactional(settings: KafkaSettings, client: Any, transactional_id: str) 
     try:
         _coordinated(lambda: client.describe_transactions([transactional_id]))
     except kafka.TransactionalIdAuthorizationFailedError:
-        grant = grant_command(settings, ("Write", "Describe"), "transactional-id", transactional_id)
+        grant = grant_command(settings, TRANSACTIONAL_RIGHTS, "transactional-id", transactional_id)
         yield Finding(f"{settings.principal} may not use {what}", grant)
     except kafka.CoordinatorNotAvailableError:
         isr = " and transaction.state.log.min.isr=1"

@@ -17,6 +17,10 @@ CONTROL_CONFIGS = {
     "retention.ms": "-1",
     "message.timestamp.type": "LogAppendTime",
 }
+# Kafka's names of operations. Read and Write each imply Describe.
+INPUT_RIGHTS = ("Read",)
+GROUP_RIGHTS = ("Read",)
+TRANSACTIONAL_RIGHTS = ("Write",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +90,11 @@ def alter_command(settings: KafkaSettings, topic: str, configs: Mapping[str, str
     )
 
 
-def grant_command(settings: KafkaSettings, operations: tuple[str, ...], kind: str, name: str) -> str:
-    """The command that grants us the operations. `kind`: topic, group or transactional-id."""
-    parts = [*_tool("kafka-acls.sh", settings), "--add", "--allow-principal", settings.principal]
+def grant_command(
+    settings: KafkaSettings, operations: tuple[str, ...], kind: str, name: str, principal: str = ""
+) -> str:
+    """The command that grants us (or `principal`) the operations. `kind`: topic, group or transactional-id."""
+    parts = [*_tool("kafka-acls.sh", settings), "--add", "--allow-principal", principal or settings.principal]
     for operation in operations:
         parts += ["--operation", operation]
     return shlex.join([*parts, f"--{kind}", name])
