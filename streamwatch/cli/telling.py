@@ -77,7 +77,7 @@ def outcome(told: Story, feed: Feed, watched: Config, alerts: Sequence[Alert], s
         names = ", ".join(sorted({alert.data.monitor for alert in others}))
         _say("Too much", f"{len(others)} other alerts came ({names}). This is a fault of ours.")
     typer.echo(
-        f"{GAP}{len(feed):,} flights were read, and their alerts committed and read back, in {seconds:.1f} s"
+        f"{GAP}{len(feed):,} flights, from the first event written to the last alert read: {seconds:.1f} s\n"
     )
     return expected is not None and not others
 
@@ -141,14 +141,9 @@ def colour() -> bool:
 
 def _say(name: str, *texts: str) -> None:
     for number, text in enumerate(texts):
+        head = f"{'' if number else name:<{MARGIN}}"
         typer.echo(
-            textwrap.fill(
-                text,
-                WIDTH,
-                initial_indent=f"{'' if number else name:<{MARGIN}}",
-                subsequent_indent=GAP,
-                break_on_hyphens=False,
-            )
+            textwrap.fill(text, WIDTH, initial_indent=head, subsequent_indent=GAP, break_on_hyphens=False)
         )
     typer.echo()
 
