@@ -1,4 +1,5 @@
-"""The same records through Kafka, recorded files and memory: byte-identical alerts and dead letters, as promised."""
+"""The same records, commands among them, through Kafka, recorded files and memory: byte-identical alerts and dead
+letters, as promised."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import datetime as dt
 import gzip
 import io
 import json
+import random
 import subprocess
 import sys
 import threading
@@ -30,17 +32,22 @@ from streamwatch.transports.files import FilesTransport
 from streamwatch.transports.kafka.readonly import ReadOnlyTransport
 from streamwatch.transports.kafka.span import Span
 from streamwatch.transports.memory import MemoryTransport, Record
+from streamwatch.transports.order import kinds
 from streamwatch.transports.recorded import record_line
-from tests.build import life
+from tests.build import START_S, life
 from tests.conftest import SharedBroker
 from tests.kafka.loop import run_until
 from tests.kafka.verdict import processed, written
+from tests.talk import spoken
+from tests.test_commands import ABOUT
 from tests.test_engine import everything
 from tests.topics import Written, create_topic, high_watermarks, produce
 
 N = 3_000
 PARTITIONS = 3
 BAD = (b"{", b"", b"[]", b'{"model": null}', b"\xff", b'{"model": "fraud", "timestamp": "soon"}')
+NO_COMMANDS = (b'{"command": "dance", "id": "d1"}', b"{", b'{"command": "accept", "id": "a1"}')
+TALK = 16  # seed of a talk that shows silenced, unsilenced and accepted alerts among all the others
 BATCHES = (37, 5_000)
 
 Said = tuple[list[bytes | None], list[bytes | None]]
@@ -48,7 +55,8 @@ Said = tuple[list[bytes | None], list[bytes | None]]
 
 @dataclass(frozen=True)
 class World:
-    """One input topic, its records as they lie there, and what a service of each batch size wrote to Kafka."""
+    """One input topic and one of commands, their records as they lie there, and what a service of each batch size
+    wrote to Kafka."""
 
     records: list[Record]
     configs: dict[int, Config]
@@ -63,8 +71,9 @@ def _values(messages: list[Message]) -> list[bytes | None]:
     return [message.value for message in messages]
 
 
-def _config(servers: str, service: str, topic: str) -> Config:
+def _config(servers: str, service: str, topic: str, control: str) -> Config:
     outputs = {
+        "control": control,
         "alerts": f"{service}-alerts",
         "dead_letters": {"topic": f"{service}-dead", "payload": "head"},
     }
@@ -82,10 +91,18 @@ def world(broker: SharedBroker) -> World:
     servers = broker.bootstrap_servers
     name = f"t-{uuid.uuid4().hex[:12]}"
     topic = create_topic(servers, f"{name}-in", PARTITIONS)
+    control = create_topic(servers, f"{name}-control")
     written_: list[Written] = []
+    commands: list[Written] = []
+    talk = random.Random(TALK)
     for number, event in enumerate(life(N)):
         at_ms = int(event["timestamp"] * 1000)
         place: dict[str, Any] = {"partition": number % PARTITIONS, "timestamp_ms": at_ms}
+        if talk.random() < 0.01:
+            said = spoken(talk, number, event["timestamp"] - START_S, ABOUT).message()
+            commands.append(Written(said.value, said.key, 0, at_ms, said.headers))
+        if number % 1_000 == 500:
+            commands.append(Written(NO_COMMANDS[number // 1_000], b"\xff", 0, at_ms))
         headers = (("trace", b"\xfe"),) if number % 5 == 0 else ()
         written_.append(Written(json.dumps(event).encode(), str(number).encode(), headers=headers, **place))
         if number % 50 == 0:
@@ -93,31 +110,39 @@ def world(broker: SharedBroker) -> World:
         if number % 400 == 0:
             written_.append(Written(None, b"gone", **place))
     produce(servers, topic, written_)
+    produce(servers, control, commands)
+    count = len(written_) + len(commands)
     made = World([], {}, {}, {})
     for size in BATCHES:
         service = f"{name}-{size}"
-        config = _config(servers, service, topic)
+        config = _config(servers, service, topic, control)
         for output in (config.alerts_topic, config.dead_letters_topic):
             create_topic(servers, output)
-        run_until(config, len(written_), batch_records=size)
+        run_until(config, count, batch_records=size)
         made.configs[size] = config
         made.alerts[size] = written(servers, config.alerts_topic)
         made.dead_letters[size] = written(servers, config.dead_letters_topic)
-    ends = {Source(topic, part.partition): end for part, end in high_watermarks(servers, topic).items()}
-    made.records.extend(processed(servers, topic, ends))
-    assert len(made.records) == len(written_)
+    ends = {
+        Source(part.topic, part.partition): end
+        for read in (topic, control)
+        for part, end in high_watermarks(servers, read).items()
+    }
+    made.records.extend(processed(servers, ends))
+    assert len(made.records) == count
     return made
 
 
 def in_memory(config: Config, records: list[Record], batch_size: int) -> Said:
-    transport = MemoryTransport(records, batch_size)
+    transport = MemoryTransport(records, batch_size, kinds(config))
     run(transport, config, stop=threading.Event())
     return _values(transport.alert_messages), _values(transport.dead_letter_messages)
 
 
 def in_files(config: Config, paths: list[Path], batch_size: int) -> Said:
     alerts, dead_letters = io.BytesIO(), io.BytesIO()
-    transport = FilesTransport(paths, alerts=alerts, dead_letters=dead_letters, batch_size=batch_size)
+    transport = FilesTransport(
+        paths, alerts=alerts, dead_letters=dead_letters, kinds=kinds(config), batch_size=batch_size
+    )
     run(transport, config, stop=threading.Event())
     return list(alerts.getvalue().splitlines()), list(dead_letters.getvalue().splitlines())
 
@@ -143,9 +168,9 @@ def lines(records: list[Record]) -> bytes:
 
 
 def by_partition(records: list[Record]) -> list[list[Record]]:
-    found: dict[int, list[Record]] = defaultdict(list)
+    found: dict[Source, list[Record]] = defaultdict(list)
     for record in records:
-        found[record.partition].append(record)
+        found[record.source].append(record)
     return list(found.values())
 
 
@@ -153,7 +178,9 @@ def by_partition(records: list[Record]) -> list[list[Record]]:
 def test_kafka_says_what_memory_says_in_any_batch_size(world: World, size: int) -> None:
     said = world.said(size)
     assert len(said[0]) > 20
-    assert len(said[1]) == N // 50
+    assert len(said[1]) == N // 50 + len(NO_COMMANDS)
+    text = b"\n".join(alert or b"" for alert in said[0])
+    assert all(b'"reason":"' + word + b'"' in text for word in (b"silenced", b"unsilenced", b"accepted"))
     for batch_size in (7, 333, 100_000):
         assert in_memory(world.configs[size], world.records, batch_size) == said
 
@@ -202,11 +229,10 @@ def test_a_bystander_says_what_the_service_said(world: World, size: int) -> None
 def test_a_bystander_of_a_part_of_the_topic_says_what_memory_says_of_it(world: World) -> None:
     config, times_ms = world.configs[BATCHES[0]], sorted(record.timestamp_ms for record in world.records)
     since_ms, until_ms = times_ms[N // 4], times_ms[3 * N // 4]
-    first = {r.partition: r.offset for r in reversed(world.records) if r.timestamp_ms >= since_ms}
-    stop = {r.partition: r.offset for r in reversed(world.records) if r.timestamp_ms >= until_ms}
-    part = [
-        r for r in world.records if (first[r.partition] or 0) <= (r.offset or 0) < (stop[r.partition] or 0)
-    ]
+    first = {r.source: r.offset for r in reversed(world.records) if r.timestamp_ms >= since_ms}
+    stop = {r.source: r.offset for r in reversed(world.records) if r.timestamp_ms >= until_ms}
+    first[Source(config.control_topic, 0)] = 0  # what was silenced before holds
+    part = [r for r in world.records if (first[r.source] or 0) <= (r.offset or 0) < (stop[r.source] or 0)]
     assert N // 3 < len(part) < 2 * N // 3
     said = as_bystander(config, Span(since_ms / 1000, until_ms / 1000), 5_000)
     assert said == in_memory(config, part, 5_000)
@@ -283,11 +309,16 @@ def test_evidence_names_records_that_hold_the_sampled_events(world: World) -> No
 
 
 def test_dead_letters_have_the_coordinates_of_their_record(world: World) -> None:
-    bad = {(r.partition, r.offset): r for r in world.records if r.value in BAD}
+    control = world.configs[BATCHES[0]].control_topic
+    bad = {
+        (r.topic, r.partition, r.offset): r
+        for r in world.records
+        if r.value in (NO_COMMANDS if r.topic == control else BAD)
+    }
     for message in world.dead_letters[BATCHES[0]]:
         body = json.loads(message.value or b"")
-        record = bad.pop((body["partition"], body["offset"]))
-        assert (body["topic"], body["timestamp_ms"]) == (record.topic, record.timestamp_ms)
+        record = bad.pop((body["topic"], body["partition"], body["offset"]))
+        assert body["timestamp_ms"] == record.timestamp_ms
         assert message.key == f"{record.topic}/{record.partition}".encode()
         assert dict(message.headers) == {"content-type": b"application/json; charset=UTF-8"}
         assert body["reason"]
