@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -28,29 +29,21 @@ from kafka.structs import OffsetAndMetadata
 from streamwatch.errors import BrokerUnreachable, StartRefused
 from streamwatch.records import Message
 from streamwatch.transports.kafka import connect
+from streamwatch.transports.kafka.clients import needed
 from streamwatch.transports.kafka.diagnosis import speaks_tls
+from streamwatch.transports.kafka.follow import follow
+from streamwatch.transports.kafka.rights import Right, grants, of_service
 from streamwatch.transports.kafka.settings import KafkaSettings
+from streamwatch.transports.kafka.snapshot import snapshot
 from streamwatch.transports.kafka.speak import speak
 from streamwatch.transports.kafka.start import check_start, prepare_start
 from streamwatch.transports.kafka.topics import Topics
 from tests.broker import Broker, Tls, classpath, free_port, wait_until
 from tests.certificates import Authority, Signed
+from tests.kafka.drive import config, driven, meanwhile
 from tests.topics import create_topic, produce, read_committed
 
 pytestmark = pytest.mark.xdist_group("secured broker")
-
-LACKING = [
-    "none",
-    "input",
-    "alerts",
-    "dead letters",
-    "state: read",
-    "state: write",
-    "control",
-    "group",
-    "transactional id",
-]
-USERS = {"alice": "right", **{f"u{number}": "right" for number in range(len(LACKING))}}
 
 
 @pytest.fixture(scope="module")
@@ -113,26 +106,25 @@ def topics_of(service: str) -> Topics:
     )
 
 
-def rights_of(topics: Topics) -> dict[str, tuple[Kind, str, list[ACLOperation]]]:
-    """By the names in LACKING: what the service needs."""
-    return {
-        "input": (Kind.TOPIC, topics.inputs[0], [ACLOperation.READ]),
-        "alerts": (Kind.TOPIC, topics.alerts, [ACLOperation.WRITE]),
-        "dead letters": (Kind.TOPIC, topics.dead_letters, [ACLOperation.WRITE]),
-        "state: read": (Kind.TOPIC, topics.state, [ACLOperation.READ]),
-        "state: write": (Kind.TOPIC, topics.state, [ACLOperation.WRITE]),
-        "control": (Kind.TOPIC, topics.control, [ACLOperation.READ]),
-        "group": (Kind.GROUP, topics.group, [ACLOperation.READ]),
-        "transactional id": (Kind.TRANSACTIONAL_ID, topics.transactional_ids[0], [ACLOperation.WRITE]),
-    }
+def single(rights: Iterable[Right]) -> list[Right]:
+    """One operation each."""
+    return [Right(right.kind, right.name, (operation,)) for right in rights for operation in right.operations]
 
 
-def grant(broker: Broker, principal: str, rights: list[tuple[Kind, str, list[ACLOperation]]]) -> None:
+NEEDED = single(of_service(topics_of("s"), create=True))
+USERS = dict.fromkeys(
+    ["alice", "service", "oncall", *(f"u{number}" for number in range(len(NEEDED)))], "right"
+)
+
+
+def grant(broker: Broker, principal: str, rights: Iterable[Right]) -> None:
     with closing(KafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)) as admin:
         admin.create_acls([
-            ACL(principal, "*", operation, ACLPermissionType.ALLOW, ResourcePattern(kind, name))
-            for kind, name, operations in rights
-            for operation in operations
+            ACL(
+                principal, "*", ACLOperation[re.sub("(?<!^)(?=[A-Z])", "_", operation).upper()],
+                ACLPermissionType.ALLOW, ResourcePattern(Kind[kind.replace("-", "_").upper()], name),
+            )
+            for kind, name, (operation,) in single(rights)
         ])  # fmt: skip
 
 
@@ -247,36 +239,65 @@ def test_who_may_not_write_commands_is_told_what_to_grant_and_writes_with_no_mor
 ) -> None:
     create_topic(secured.bootstrap_servers, unique)
     settings, spoken = sasl(secured, "u0"), Message(b"id", b"{}")
-    grant(secured, "User:u0", [(Kind.TOPIC, unique, [ACLOperation.READ])])
+    grant(secured, "User:u0", [Right("topic", unique, ("Read",))])
     with pytest.raises(StartRefused, match=f"--operation Write --topic {unique}"):
         speak(settings, unique, spoken)
-    grant(secured, "User:u0", [(Kind.TOPIC, unique, [ACLOperation.WRITE])])
+    grant(secured, "User:u0", [Right("topic", unique, ("Write",))])
     speak(settings, unique, spoken)
     assert [record.value for record in read_committed(secured.bootstrap_servers, unique)] == [b"{}"]
 
 
-@pytest.mark.parametrize("lacking", LACKING)
+@pytest.mark.parametrize("number", range(len(NEEDED)), ids=[f"{o} {kind} {n}" for kind, n, (o,) in NEEDED])
 def test_a_missing_right_is_named_with_the_command_that_grants_it(
-    secured: Broker, unique: str, lacking: str
+    secured: Broker, unique: str, number: int
 ) -> None:
-    topics, user = topics_of(unique), f"u{LACKING.index(lacking)}"
-    for name in (*topics.inputs, topics.alerts, topics.dead_letters, topics.state, topics.control):
-        create_topic(
-            secured.bootstrap_servers, name, cleanup_policy="compact" if name == topics.state else "delete"
-        )
-    rights = rights_of(topics)
-    grant(secured, f"User:{user}", [right for name, right in rights.items() if name != lacking])
-    settings = sasl(secured, user)
-    if lacking == "none":
-        assert prepare_start(settings, topics) == []
-        return
-    text = refusal(settings, topics)
-    kind, name, operations = rights[lacking]
-    option = {Kind.TOPIC: "--topic", Kind.GROUP: "--group", Kind.TRANSACTIONAL_ID: "--transactional-id"}[kind]
+    """Each of those that `check --print-acls` prints for the service is needed."""
+    topics, user = topics_of(unique), f"u{number}"
+    rights = single(of_service(topics, create=True))
+    kind, name, (operation,) = rights.pop(number)
+    for topic in (*topics.inputs, *(own.name for own in topics.own)):
+        if topic != name or operation != "Create":
+            policy = "compact" if topic == topics.state else "delete"
+            create_topic(secured.bootstrap_servers, topic, cleanup_policy=policy)
+    grant(secured, f"User:{user}", rights)
+    text = refusal(sasl(secured, user), topics)
     assert len(text.splitlines()) == 1, text
-    assert f"User:{user} may not" in text
-    assert f"--allow-principal User:{user} --operation {operations[0].name.capitalize()} " in text
-    assert text.endswith(f"{option} {name}")
+    assert "may not" in text
+    assert text.endswith(f"--allow-principal User:{user} --operation {operation} --{kind} {name}")
+
+
+def test_the_rights_that_are_printed_are_enough_for_the_service_and_for_who_is_on_call(
+    secured: Broker, unique: str
+) -> None:
+    """It makes its topics and commits; a second worker takes over and restores; then somebody looks and speaks."""
+    servers, settings = secured.bootstrap_servers, sasl(secured, "service")
+    create_topic(servers, f"{unique}-in")
+    watched = config(servers, unique, kafka=settings.model_copy(update={"session_timeout_ms": 3_000}))
+    for text in grants(settings, needed(watched)):
+        if words := shlex.split(text, comments=True):
+            operations = tuple(words[at + 1] for at, word in enumerate(words) if word == "--operation")
+            kind, name = words[-2:]
+            right = Right(kind.removeprefix("--"), name, operations)
+            grant(secured, words[words.index("--allow-principal") + 1], [right])
+    produce(servers, f"{unique}-in", [b"one"])
+    with driven(watched) as first, driven(watched) as second:
+        first.read(1).commit([b"alert"], {"k": b"v"})
+        with meanwhile(first):
+            second.until(lambda: second.transport.progress().detail == "standby")
+        first.transport.close()
+        second.opened()
+        assert second.state == {"k": b"v"}
+        produce(servers, f"{unique}-in", [b"two"])
+        second.read(1).commit([b"another"])
+    by = sasl(secured, "oncall")
+    speak(by, watched.control_topic, Message(b"id", b"{}"))
+    assert next(follow(by, watched.alerts_topic, from_start=True)) == b"alert"
+    found = snapshot(watched.model_copy(update={"kafka": by}))
+    assert found is not None
+    assert (found.members, {read.source.topic: read.lag for read in found.read}) == (
+        0,
+        {f"{unique}-in": 0, f"{unique}-control": 1},
+    )
 
 
 def test_all_findings_are_told_at_once_and_the_closest_names(broker: Any, unique: str) -> None:
@@ -335,7 +356,11 @@ def test_the_commands_that_are_told_do_what_is_wanted(secured: Broker, unique: s
     """Kafka's own tools run them; the address of the administrator's port stands in for ours."""
     topics, settings = topics_of(unique), sasl(secured).model_copy(update={"create_topics": False})
     create_topic(secured.bootstrap_servers, topics.inputs[0])
-    grant(secured, "User:alice", [right for name, right in rights_of(topics).items() if name != "input"])
+    grant(
+        secured,
+        "User:alice",
+        [right for right in of_service(topics, create=False) if right.name not in topics.inputs],
+    )
     tools = {
         "kafka-topics.sh": "org.apache.kafka.tools.TopicCommand",
         "kafka-acls.sh": "org.apache.kafka.tools.AclCommand",
@@ -362,8 +387,7 @@ def test_each_way_in_works_in_full_with_group_and_transaction(
         "TLS": lambda: tls(secured, authority.cert),
         "mutual TLS": lambda: tls(secured, authority.cert, "MTLS", **certificate),
     }.get(way, lambda: sasl(secured, mechanism=way.split()[-1]))()
-    grant(secured, principal, list(rights_of(topics).values()))
-    grant(secured, principal, [(Kind.CLUSTER, "kafka-cluster", [ACLOperation.CREATE])])
+    grant(secured, principal, of_service(topics, create=True))
     create_topic(secured.bootstrap_servers, topics.inputs[0])
     produce(secured.bootstrap_servers, topics.inputs[0], [b"event"])
     assert [finding for finding in prepare_start(settings, topics) if finding.stops] == []
