@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -21,9 +20,9 @@ from streamwatch.cli.app import app
 from streamwatch.demo import flights
 from streamwatch.demo.embedded import Embedded
 from streamwatch.demo.feed import BEGINS, LEARNT, SERVED, Airline, Feed
-from streamwatch.demo.picture import HEIGHT, WIDTH, picture
 from streamwatch.demo.stage import config_of, config_text, in_memory
 from streamwatch.demo.stories import STORIES, Story
+from streamwatch.engine import Engine
 from streamwatch.errors import BrokerUnreachable
 
 pytestmark = pytest.mark.xdist_group("demo")  # the data is read and the model trained once
@@ -42,10 +41,10 @@ def feed_of(story: Story | None, begins: dt.datetime = BEGINS) -> Feed:
     return AIRLINE.feed(story, begins)
 
 
-def alerts_of(feed: Feed) -> list[Alert]:
+def run_on(feed: Feed) -> tuple[list[Alert], Sequence[Engine]]:
     values: list[bytes] = []
-    in_memory(CONFIG, feed, values.append)
-    return [msgspec.json.decode(value, type=Alert) for value in values]
+    engines = in_memory(CONFIG, feed, values.append)
+    return [msgspec.json.decode(value, type=Alert) for value in values], engines
 
 
 def time_s(text: str) -> float:
@@ -57,7 +56,7 @@ def time_s(text: str) -> float:
 def test_a_story_rings_its_monitor_and_no_other(story: Story, begins: dt.datetime) -> None:
     """Whenever the fault begins; and what is said of the onset holds."""
     feed = feed_of(story, begins)
-    (alert,) = alerts_of(feed)
+    (alert,), _ = run_on(feed)
     assert (alert.data.monitor, alert.state, alert.data.reason) == (story.alarms, "firing", "first")
     onset, began_s = alert.data.onset, feed.times_s[feed.began]
     assert onset is not None
@@ -69,7 +68,7 @@ def test_without_a_fault_nothing_rings() -> None:
     """Nine monitors over seventeen days of real flights."""
     feed = feed_of(None)
     assert len(feed) > 15_000
-    assert alerts_of(feed) == []
+    assert run_on(feed)[0] == []
 
 
 def kinds(feed: Feed, rows: Sequence[int]) -> dict[str, set[str]]:
@@ -124,27 +123,16 @@ def test_an_alert_that_does_not_come_or_should_not_is_a_failure(
 ) -> None:
     story = STORIES[0]
     feed = feed_of(story)
-    (alert,) = alerts_of(feed)
-    assert telling.outcome(story, feed, CONFIG, [alert], 1.0)
+    (alert,), engines = run_on(feed)
+    assert telling.outcome(story, feed, CONFIG, [alert], engines, 1.0)
     assert "came 66 flights after" in capsys.readouterr().out
     other = msgspec.structs.replace(alert, data=msgspec.structs.replace(alert.data, monitor="hour"))
     again = msgspec.structs.replace(alert, data=msgspec.structs.replace(alert.data, reason="reminder"))
     given = {"none": [], "too many": [alert, again], "another": [other]}[wrong]
-    assert not telling.outcome(story, feed, CONFIG, given, 1.0)
+    assert not telling.outcome(story, feed, CONFIG, given, engines, 1.0)
     said = capsys.readouterr().out
     assert ("Not found" in said) == (wrong != "too many")
     assert ("Too much" in said) == (wrong != "none")
-
-
-def test_the_picture_shows_a_step_and_its_marks() -> None:
-    times_s = np.arange(600.0)
-    lines = picture(times_s, np.where(times_s < 300.0, 1.0, 5.0), {"onset": 300.0, "alert": 599.0})
-    dots = [line.partition("|")[2] for line in lines[:HEIGHT]]
-    half = WIDTH // 2
-    assert dots[0] == " " * half + "*" * half
-    assert dots[-1] == "*" * half
-    assert lines[HEIGHT + 1].index("^") - lines[0].index("|") - 1 == half
-    assert lines[HEIGHT + 2].endswith("alert ^")
 
 
 def test_a_missing_data_set_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -27,6 +27,7 @@ from streamwatch.demo.feed import Airline, Feed
 from streamwatch.demo.stage import config_of, config_text, in_memory, on_kafka
 from streamwatch.demo.stories import STORIES, Story, story
 from streamwatch.demo.topics import made_if_missing, write_for_ever
+from streamwatch.engine import Engine
 from streamwatch.transports.kafka.settings import KafkaSettings
 
 FAILED = 1
@@ -88,8 +89,8 @@ def demo(name: str, kafka: KafkaSettings | None, service: str | None, memory: bo
             typer.echo(telling.GAP + line(msgspec.json.decode(value), telling.colour()))
 
         began = time.monotonic()
-        watched = _play(told, feed, tell, kafka, service, memory, keep)
-        found = telling.outcome(told, feed, watched, alerts, time.monotonic() - began)
+        watched, engines = _play(told, feed, tell, kafka, service, memory, keep)
+        found = telling.outcome(told, feed, watched, alerts, engines, time.monotonic() - began)
     telling.next_steps(told, watched if keep else None)
     return 0 if found else FAILED
 
@@ -102,14 +103,13 @@ def _play(
     service: str | None,
     memory: bool,
     keep: bool,
-) -> Config:
-    """The config that it ran with."""
+) -> tuple[Config, Sequence[Engine]]:
+    """The config that it ran with, and its engines at the end."""
     if kafka is not None:
         # Of its own in every run: on a broker that stays, a service goes on where its last run ended.
         watched = config_of(service or f"{_named(told)}-{secrets.token_hex(3)}", kafka)
         telling.service(watched, f"Kafka at {kafka.bootstrap_servers}")
-        on_kafka(watched, feed, tell, keep)
-        return watched
+        return watched, on_kafka(watched, feed, tell, keep)
     program = None if memory else binary()
     if program is not None:
         with Embedded(program) as broker:
@@ -117,12 +117,10 @@ def _play(
             telling.service(
                 watched, f"an embedded Kafka broker (127.0.0.1:{broker.port}, ends with the demo)"
             )
-            on_kafka(watched, feed, tell, keep=True)
-        return watched
+            return watched, on_kafka(watched, feed, tell, keep=True)
     watched = config_of(service or _named(told))
     telling.service_in_memory(watched, missing=not memory)
-    in_memory(watched, feed, tell)
-    return watched
+    return watched, in_memory(watched, feed, tell)
 
 
 def _named(told: Story) -> str:

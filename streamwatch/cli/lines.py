@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TextIO
+
 SHORT = 8
 
 
@@ -21,3 +23,12 @@ def printable(text: str) -> str:
     'a\\\\nb\\\\x1b[2J'
     """
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def draws(stream: TextIO) -> bool:
+    """Whether it can show dots and lines."""
+    try:
+        "⣀┄┤".encode(stream.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True

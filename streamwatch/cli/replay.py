@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import BinaryIO
 
 import typer
 
 from streamwatch import configfile, logs
 from streamwatch.cli import since
+from streamwatch.cli.lines import draws
 from streamwatch.cli.told import Alarms, Told, amount, reader_gone
 from streamwatch.config import Config
 from streamwatch.engine import Engine
@@ -72,7 +73,7 @@ def replay(path: Path, asked: Asked, form: logs.Format, level: logs.Level) -> in
             return reader_gone()
         journal.end(transport.progress())
     colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
-    for text in alarms.told(plots, colour, plain=not _draws(sys.stderr)):
+    for text in alarms.told(plots, colour, plain=not draws(sys.stderr)):
         typer.echo(text, err=True)
     typer.echo(summary(total, alarms.states, time.monotonic() - began), err=True)
     return 0
@@ -116,15 +117,6 @@ class Strict(Silent):
             f"{source.topic}/{source.partition}: {stalled.detail}. To do: see whether the broker that leads it is up, "
             "or whether another program holds a transaction open on it"
         )
-
-
-def _draws(stream: TextIO) -> bool:
-    """Whether it can show dots and lines."""
-    try:
-        "⣀┄┤".encode(stream.encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
 
 
 def texts(config: Config) -> set[str]:

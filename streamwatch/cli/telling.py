@@ -11,15 +11,16 @@ from collections.abc import Sequence
 import typer
 
 from streamwatch.alerts import Alert
+from streamwatch.cli.lines import draws
+from streamwatch.cli.told import plotted
 from streamwatch.config import Config
-from streamwatch.demo import picture
 from streamwatch.demo.feed import LEARNT, Airline, Feed
 from streamwatch.demo.flights import SOURCE
 from streamwatch.demo.stories import STORIES, Story
+from streamwatch.engine import Engine
 
 MARGIN, WIDTH = 14, 110
 GAP = " " * MARGIN
-SHOWN = 4  # the picture is of the fault's time, and of three times as much before it
 
 
 def model(airline: Airline) -> None:
@@ -57,7 +58,14 @@ def service_in_memory(watched: Config, missing: bool) -> None:
     )
 
 
-def outcome(told: Story, feed: Feed, watched: Config, alerts: Sequence[Alert], seconds: float) -> bool:
+def outcome(
+    told: Story,
+    feed: Feed,
+    watched: Config,
+    alerts: Sequence[Alert],
+    engines: Sequence[Engine],
+    seconds: float,
+) -> bool:
     """Whether the story's alert came, and no other."""
     expected = next(
         (alert for alert in alerts if alert.data.monitor == told.alarms and alert.data.reason == "first"),
@@ -67,7 +75,10 @@ def outcome(told: Story, feed: Feed, watched: Config, alerts: Sequence[Alert], s
     if expected is not None:
         typer.echo()
         _truth(feed, watched, expected)
-        _picture(told, feed, watched, expected)
+        typer.echo()
+        for text in plotted(expected, engines, plain=not draws(sys.stdout)):
+            typer.echo(GAP + text)
+        typer.echo()
     else:
         _say(
             "Not found",
@@ -96,22 +107,6 @@ def _truth(feed: Feed, watched: Config, alert: Alert) -> None:
     )
     for name, text in rows:
         typer.echo(f"{name:<{MARGIN}}{text}")
-
-
-def _picture(told: Story, feed: Feed, watched: Config, alert: Alert) -> None:
-    monitor = next(monitor for monitor in watched.monitors if monitor.name == told.alarms)
-    times_s, values = picture.signal(watched, monitor, feed)
-    since_s = feed.times_s[-1] - SHOWN * (feed.times_s[-1] - feed.times_s[feed.began])
-    shown = times_s >= since_s
-    assert alert.data.onset is not None
-    marks = {"onset": _seconds(alert.data.onset.time), "alert": _seconds(alert.time)}
-    typer.echo()
-    typer.echo(
-        f"{GAP}{monitor.signal} from {_at(since_s)} on, means of {int(shown.sum()) // picture.WIDTH} flights"
-    )
-    for drawn in picture.picture(times_s[shown], values[shown], marks):
-        typer.echo(GAP + drawn)
-    typer.echo()
 
 
 def next_steps(told: Story, kept: Config | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace as changed
 
 import msgspec
@@ -50,35 +50,37 @@ class Alarms(Silent):
     def told(self, plots: bool, colour: bool = False, plain: bool = False) -> Iterator[str]:
         """Lines. With `plots`, of a run that sketched, each alarm is followed by its plot; `plain`: in ASCII."""
         yield _would(self.opening)
-        plotted = 0
+        drawings = 0
         for alert in self._first:
             yield line(msgspec.to_builtins(alert), colour)
-            if plots and plotted < PLOTTED and (drawn := self._plot(alert, plain)):
-                plotted += 1
+            if plots and drawings < PLOTTED and (drawn := plotted(alert, self._engines.values(), plain)):
+                drawings += 1
                 yield from ("", *drawn, "")
         if (more := self.opening.total() - len(self._first)) > 0:
             yield f"... and {more:,} more: stdout has them all"
 
-    def _plot(self, alert: Alert, plain: bool) -> list[str]:
-        data = alert.data
-        if data.change is None or data.onset is None:
-            return []
-        change = data.change
-        marks = Marks(
-            moment_s(data.onset.time),
-            data.onset.uncertain_s,
-            moment_s(alert.time),
-            (change.from_, change.from_n),
-            (change.to, change.to_n),
-        )
-        # An alert says null of all versions together, and of events without a version, too.
-        for version in (data.version, "") if data.version is None else (data.version,):
-            key = StreamKey(data.model, version, tuple(data.segment.items()))
-            where = (key, data.monitor, str(data.signal["text"]))
-            for engine in self._engines.values():
-                if (sketch := engine.sketches().get(where)) is not None:
-                    return plot(sketch.buckets(), marks, plain=plain)
-        return []  # its stream has gone: retired, or evicted
+
+def plotted(alert: Alert, engines: Iterable[Engine], plain: bool) -> list[str]:
+    """The plot of the change that an alert tells, by engines that sketched; none of what had no change."""
+    data = alert.data
+    if data.change is None or data.onset is None:
+        return []
+    change = data.change
+    marks = Marks(
+        moment_s(data.onset.time),
+        data.onset.uncertain_s,
+        moment_s(alert.time),
+        (change.from_, change.from_n),
+        (change.to, change.to_n),
+    )
+    # An alert says null of all versions together, and of events without a version, too.
+    for version in (data.version, "") if data.version is None else (data.version,):
+        key = StreamKey(data.model, version, tuple(data.segment.items()))
+        where = (key, data.monitor, str(data.signal["text"]))
+        for engine in engines:
+            if (sketch := engine.sketches().get(where)) is not None:
+                return plot(sketch.buckets(), marks, plain=plain)
+    return []  # its stream has gone: retired, or evicted
 
 
 class Told(Journal):

@@ -1,7 +1,8 @@
 """The service on the events of a story, until all is read and every alert is read back.
 
 On Kafka it is the service's own loop and transport on a thread of this process, and the alerts come from the alert
-topic, read committed, as a consumer of them would get them. In memory it is the same loop without Kafka.
+topic, read committed, as a consumer of them would get them. In memory it is the same loop without Kafka. Both return
+the engines as they were last, with their sketches.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -17,9 +18,11 @@ from streamwatch import configfile
 from streamwatch.config import Config
 from streamwatch.demo.feed import Feed
 from streamwatch.demo.topics import topic_for, write
+from streamwatch.engine import Engine
 from streamwatch.errors import BrokerUnreachable, PlatformError
 from streamwatch.observer import Silent, Work
 from streamwatch.runner import run
+from streamwatch.transports.base import Progress
 from streamwatch.transports.kafka.clients import prepared
 from streamwatch.transports.kafka.follow import follow
 from streamwatch.transports.kafka.settings import KafkaSettings
@@ -49,7 +52,7 @@ def config_of(service: str, settings: KafkaSettings | None = None) -> Config:
     return config if settings is None else config.model_copy(update={"kafka": settings})
 
 
-def in_memory(config: Config, feed: Feed, tell: Tell) -> None:
+def in_memory(config: Config, feed: Feed, tell: Tell) -> Sequence[Engine]:
     (topic,) = config.input_topics
     transport = MemoryTransport(
         [
@@ -57,12 +60,16 @@ def in_memory(config: Config, feed: Feed, tell: Tell) -> None:
             for row, time_s in enumerate(feed.times_s)
         ]
     )
-    run(transport, config, stop=threading.Event())
+    engines = _Engines()
+    run(transport, config, stop=threading.Event(), observe=engines, sketch=True)
     for message in transport.alert_messages:
         tell(message.value or b"")
+    return engines.last
 
 
-def on_kafka(config: Config, feed: Feed, tell: Tell, keep: bool = False, within_s: float = WITHIN_S) -> None:
+def on_kafka(
+    config: Config, feed: Feed, tell: Tell, keep: bool = False, within_s: float = WITHIN_S
+) -> Sequence[Engine]:
     """BrokerUnreachable if it is not through `within_s` after its start; then nothing is left running either."""
     (topic,) = config.input_topics
     with topic_for(config, keep):
@@ -76,12 +83,24 @@ def on_kafka(config: Config, feed: Feed, tell: Tell, keep: bool = False, within_
         finally:
             service.end()
         service.verdict()
+        return service.last
 
 
-class _Service(Silent):
+class _Engines(Silent):
+    """The engines as they were last."""
+
+    def __init__(self) -> None:
+        self.last: Sequence[Engine] = ()
+
+    def turned(self, progress: Progress, engines: Mapping[int, Engine], healthy: bool) -> None:
+        self.last = tuple(engines.values())
+
+
+class _Service(_Engines):
     """The loop on its thread. It listens to itself: how much is committed, and what fails."""
 
     def __init__(self, config: Config, records: int, within_s: float) -> None:
+        super().__init__()
         self._config = config
         self._left = records
         self._deadline = time.monotonic() + within_s
@@ -119,7 +138,7 @@ class _Service(Silent):
 
     def _run(self) -> None:
         try:
-            run(self._transport, self._config, stop=self._stop, observe=self)
+            run(self._transport, self._config, stop=self._stop, observe=self, sketch=True)
         except BaseException as error:  # noqa: BLE001 - it is raised by `verdict`, where the caller waits
             self._crash = error
 
