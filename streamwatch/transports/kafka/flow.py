@@ -101,10 +101,6 @@ class Flow:
             self._behind.pop(source, None)
             self._fed_at[source] = now
 
-    def ended(self, source: Source) -> None:
-        """Nothing of it will ever come again: it holds nobody back."""
-        self._passed[source] = float("inf")
-
     def take(self, limit: int) -> Batch | None:
         batch = self._merge.take(limit, self._passed)
         self._more = batch is not None and len(batch) == limit
@@ -158,8 +154,7 @@ class Flow:
         for source in self.sources:
             position = positions.get(source)
             if ends is not None and position is not None and position >= ends[source]:
-                passed = now - self._wait_s(source)
-                self._passed[source] = max(passed, self._passed.get(source, passed))
+                self._passed[source] = now - self._wait_s(source)
                 self._behind.pop(source, None)
             elif not self._merge.buffered(source):
                 at, since = self._behind.get(source, (position, now))

@@ -135,7 +135,8 @@ class ReadOnlyTransport:
                 self._clock(),
                 self._ends.stable_end_if_told if self._stops is None else lambda _: self._stops,
             )
-            self._pass_ended()
+            if self._stops is not None:
+                self._partitions.pause([source for source in self._flow.sources if self._at_its_stop(source)])
         if any(isinstance(happening, Batch) for happening in out):
             self._handed_at = self._clock()
         self._lively()
@@ -178,15 +179,6 @@ class ReadOnlyTransport:
             source: [_before(piece, self._stops[source]) for piece in pieces]
             for source, pieces in fetched.items()
         }
-
-    def _pass_ended(self) -> None:
-        """Nobody waits for a partition that has given all that it is to give."""
-        if self._stops is None or self._partitions is None:
-            return
-        for source in self._flow.sources:
-            if self._at_its_stop(source):
-                self._flow.ended(source)
-                self._partitions.pause([source])
 
     def _at_its_stop(self, source: Source) -> bool:
         assert self._stops is not None
