@@ -19,7 +19,7 @@ from streamwatch.transports import recording
 from streamwatch.transports.base import Opened
 from streamwatch.transports.files import File, FilesTransport
 from streamwatch.transports.memory import MemoryTransport, Record
-from streamwatch.transports.order import Merge
+from streamwatch.transports.order import CONTROL, PREDICTIONS, Merge
 from streamwatch.transports.recorded import parse, record_line
 from streamwatch.transports.recording import Recording
 
@@ -350,6 +350,12 @@ def test_a_bare_file_of_no_known_topic_is_an_error_that_lists_them(tmp_path: Pat
     path = write(tmp_path / "export.jsonl", "{}\n")
     with pytest.raises(OperatorError, match=r"export\.jsonl: .* p, labels, such as p\.jsonl"):
         values(path, topics=["p", "labels"])
+
+
+def test_a_bare_file_of_commands_is_refused_for_it_has_no_place_among_the_events(tmp_path: Path) -> None:
+    path = write(tmp_path / "s-control.jsonl", "{}\n")
+    with pytest.raises(OperatorError, match=r"s-control\.jsonl: the commands .* expected the recorded form"):
+        values(path, topics=["p"], kinds={"s-control": CONTROL, "p": PREDICTIONS})
 
 
 def test_bare_files_follow_each_other_or_are_merged_by_the_times_of_their_events(tmp_path: Path) -> None:

@@ -10,8 +10,10 @@ import pytest
 
 import streamwatch
 from streamwatch.errors import ConfigError, OperatorError
+from streamwatch.times import epoch_s
 from streamwatch.transports.memory import Record
 from tests.build import batches, config, life, monitor
+from tests.talk import silence
 from tests.test_engine import everything, run
 
 
@@ -44,6 +46,23 @@ def test_bare_events_of_several_inputs_are_refused():
     two = config(monitor("score", "score"), inputs=[{"topics": ["a", "b"]}])
     with pytest.raises(OperatorError, match="2 input topics"):
         streamwatch.replay(two, [{"model": "a"}])
+
+
+def test_a_command_has_its_place_among_bare_events_by_its_time():
+    """They have none but their own, which then counts as their records'."""
+    events = life(1500)
+    watched = config(monitor("score", "score"))
+
+    def fired(*command: Record) -> dict[float, bool]:
+        alerts = streamwatch.replay(watched, [*command, *events]).alerts
+        return {epoch_s(alert.time): alert.silenced for alert in alerts if alert.type.endswith("firing")}
+
+    at = sorted(fired())
+    silences = silence("s", 0, 30 * 86_400, "model=*").message().value
+    between_s = (at[0] + at[1]) / 2
+    silenced = fired(Record(watched.control_topic, silences, timestamp_ms=int(between_s * 1000)))
+    assert silenced == {time_s: time_s > between_s for time_s in silenced}
+    assert set(silenced.values()) == {False, True}
 
 
 def test_what_is_no_event_is_refused_with_its_place():
