@@ -19,8 +19,9 @@ from streamwatch.transports.memory import MemoryTransport, Record
 from streamwatch.transports.order import CONTROL
 from streamwatch.transports.recorded import record_line
 
-# A harness may name its topics as it likes; this one is its service's control topic.
-KINDS = {"control": CONTROL}
+# This topic is the service's control topic. By its name alone it would come behind the predictions.
+SAID = "said"
+KINDS = {SAID: CONTROL}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from streamwatch.errors import TaskLost
 from streamwatch.records import Batch, Commit, Header, Message, Source
 from streamwatch.transports.base import Opened, Transport
 from streamwatch.transports.memory import Record
-from tests.contract.harness import HARNESSES, Harness
+from tests.contract.harness import HARNESSES, SAID, Harness
 from tests.kafka.harness import KafkaHarness
 
 Row = tuple[Source, int, int, bytes | None, bytes | None, tuple[Header, ...]]
@@ -54,9 +54,9 @@ SMALL_ORDER = [b"b", b"a", b"c", b"d", b"e"]
 # Commands: at an equal time before everything, and else at their own time.
 COMMANDED = [
     *SMALL,
-    Record("control", b"first of all", None, T0, 0),
-    Record("control", b"before a and d", None, T0 + 20, 0),
-    Record("control", b"last", None, T0 + 31, 0),
+    Record(SAID, b"first of all", None, T0, 0),
+    Record(SAID, b"before a and d", None, T0 + 20, 0),
+    Record(SAID, b"last", None, T0 + 31, 0),
 ]
 COMMANDED_ORDER = [b"first of all", b"b", b"before a and d", b"a", b"c", b"d", b"e", b"last"]
 

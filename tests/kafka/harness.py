@@ -13,7 +13,7 @@ from streamwatch.transports.base import Happening, Opened, Progress, Transport
 from streamwatch.transports.kafka.state_topic import Fold
 from streamwatch.transports.kafka.transport import KafkaTransport
 from streamwatch.transports.memory import Record
-from tests.contract.harness import KINDS, Committed
+from tests.contract.harness import SAID, Committed
 from tests.kafka.drive import service
 from tests.topics import create_topic, read_committed
 
@@ -40,10 +40,15 @@ class KafkaHarness:
         partitions: dict[str, int] = {}
         for record in self.records:
             partitions[record.topic] = max(partitions.get(record.topic, 0), record.partition + 1)
-        inputs = [f"{self.name}-{topic}" for topic in partitions if topic not in KINDS]
-        for topic in inputs:
-            create_topic(self.servers, topic, partitions[topic.removeprefix(f"{self.name}-")])
-        self._config = service(self.servers, self.name, inputs=[{"topics": inputs, "kind": "predictions"}])
+        for topic, count in partitions.items():
+            create_topic(self.servers, f"{self.name}-{topic}", count)
+        inputs = [f"{self.name}-{topic}" for topic in partitions if topic != SAID]
+        self._config = service(
+            self.servers,
+            self.name,
+            inputs=[{"topics": inputs, "kind": "predictions"}],
+            outputs={"control": f"{self.name}-{SAID}"},
+        )
         self._transport: KafkaTransport | None = None
         self._write()
 
