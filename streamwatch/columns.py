@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from streamwatch.categories import text
 from streamwatch.events import Needs
 from streamwatch.fields import Fields, Unusable, no_object, show
-from streamwatch.mapping import VALUES, Place, Read, split
+from streamwatch.mapping import VALUES, Only, Place, Read, split
 from streamwatch.records import Batch
 
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,4000})(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
@@ -51,8 +51,10 @@ class Rows:
 class Columns:
     """Reads the fields of one input that are needed; what identifies an event is always needed."""
 
-    def __init__(self, read: Read, needs: Needs) -> None:
+    def __init__(self, read: Read, needs: Needs, only: Only | None = None) -> None:
         self._needs = needs
+        self._only = only
+        self._meant = frozenset() if only is None else only.texts
         self._places: dict[str, Place | None] = {
             name: getattr(read, name)
             for name in (*_IDENTITY, *VALUES)
@@ -66,11 +68,20 @@ class Columns:
         self._own = {path[0] for path in mapped if len(path) == 1}
         self._features = None if read.features is None else split(str(read.features.path))
         paths = [split(place.path) for place in self._places.values() if place is not None and place.path]
+        if only is not None and only.field.path:
+            paths.append(split(only.field.path))
         if self._features is not None:
             paths += [(*self._features, name) for name in sorted(needs.features)]
             if needs.all_features:
                 paths.append(self._features)
         self.json = Fields(paths)
+
+    def meant(self, rows: Rows) -> list[int] | None:
+        """Which rows are meant by the input; None: all."""
+        if self._only is None:
+            return None
+        column = self._raw(self._only.field, rows)
+        return [row for row, value in enumerate(column) if text(value) in self._meant]
 
     def where(self, name: str) -> str:
         """How reasons and dead letters name the place of a field."""

@@ -52,9 +52,11 @@ class Composer:
         drift: Drift | None,
         found: Detection | Look | None = None,
         mute: InForce | None = None,
+        labels: Labels | None = None,
     ) -> Alert:
         """`drift` is what stands after the decision, or stood before it when nothing does any more. `found` is what
-        was found just now, if anything; else the alert goes on from what was said before. `mute` marks it."""
+        was found just now, if anything; else the alert goes on from what was said before. `mute` marks it. `labels`:
+        how late labels stand now."""
         assert decision.state is not None
         state, reason, time_s = decision.state, decision.reason, decision.time_s
         monitor, policy = watcher.monitor, watcher.monitor.policy
@@ -90,6 +92,10 @@ class Composer:
         if isinstance(found, Look):
             limit = 1.0 if found.none else policy.blind.unusable
             unseen = Unseen(count=found.of if found.none else found.unusable, of=found.of, limit=limit)
+        if not watcher.late:
+            labels = Labels(read="inline") if watcher.signal.of_labels else None
+        elif labels is None and before is not None:
+            labels = before.data.labels
         data = AlertData(
             key=dedup_key(self.source, key, monitor.name, watcher.label, about),
             reason=reason,
@@ -106,7 +112,7 @@ class Composer:
             onset=onset,
             unseen=unseen,
             promise=Promise(),
-            labels=Labels(read="inline") if watcher.signal.of_labels else None,
+            labels=labels,
             silenced_by=silenced_by,
             evidence=evidence,
             evidence_cut=cut,

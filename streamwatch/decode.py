@@ -4,14 +4,15 @@ Only what identifies an event can make it a dead letter: the record itself, mode
 that cannot be used stands in its column as it came, or as `fields.Unusable`; whether it counts is for the signal
 to say. Rules; the first that holds gives the reason:
 
-1. A record of a topic that no input names is ignored (a recording may hold more). A record without a value
-   (tombstone) is counted.
+1. A record of a topic that no input names is ignored (a recording may hold more), and so is one that `only` leaves
+   out. A record without a value (tombstone) is counted.
 2. The record is empty, too deep, no UTF-8, no JSON, no object.
 3. model is missing, empty, no text or number, or longer than 1,024 characters; the same for id and version,
    which may be missing (empty counts as missing). Numbers are written as text.
 4. time is no time, or outside [1970, record time + ahead]. Without a time the record's own counts. A record
    without a timestamp (negative, as in a bare file of events) bounds nothing.
 
+A label needs its id; one that is not there yet (null) is ignored. Its model may be missing, and its time is not read.
 Nothing here depends on how records fall into batches.
 """
 
@@ -28,7 +29,7 @@ import numpy as np
 
 from streamwatch.columns import Columns, Rows
 from streamwatch.errors import SenderError
-from streamwatch.events import DeadLetter, Decoded, Events, Needs
+from streamwatch.events import NO_LABELS, DeadLetter, Decoded, Events, LabelEvents, Needs
 from streamwatch.identity import Wrong, texts, times
 from streamwatch.mapping import Input, Read
 from streamwatch.records import Batch
@@ -38,6 +39,8 @@ __all__ = ["Decoder", "Input", "Payload", "Read"]
 Payload = Literal["none", "hash", "head"]
 
 _HEAD: Final = 4096
+_NO_INTS = np.zeros(0, dtype=np.int64)
+_NO_BATCH = Batch(0, (), np.zeros(0, dtype=np.int32), _NO_INTS, _NO_INTS, (), (), ())
 
 
 class Decoder:
@@ -50,35 +53,81 @@ class Decoder:
         ahead_s: float = 300.0,
         payload: Payload = "none",
     ) -> None:
-        self._columns = [Columns(entry.read, needs) for entry in inputs]
-        self._input_of = {topic: index for index, entry in enumerate(inputs) for topic in entry.topics}
+        of_label = Needs(frozenset({"label"}))
+        self._labels = [entry.kind == "labels" for entry in inputs]
+        self._columns = [
+            Columns(entry.read, of_label if entry.kind == "labels" else needs, entry.only) for entry in inputs
+        ]
+        self._topics = [frozenset(entry.topics) for entry in inputs]
         self._needs = needs
         self._ahead_s = ahead_s
         self._payload: Payload = payload
 
     def decode(self, batch: Batch) -> Decoded:
         """Every record as an event, a dead letter, a tombstone, or ignored. Its content raises nothing."""
-        inputs = np.array([self._input_of.get(source.topic, -1) for source in batch.sources], dtype=np.int64)
-        of_record = inputs[batch.source] if len(batch) else np.zeros(0, dtype=np.int64)
         parts: list[Events] = []
+        labels: list[LabelEvents] = []
         dead: dict[int, SenderError] = {}
-        tombstones = 0
+        taken = np.zeros(len(batch), dtype=np.bool_)
+        empty = np.array([value is None for value in batch.value], dtype=np.bool_)
         for index, columns in enumerate(self._columns):
-            at = [row for row in np.flatnonzero(of_record == index).tolist() if batch.value[row] is not None]
-            tombstones += int((of_record == index).sum()) - len(at)
-            parts.append(self._events(columns, batch, at, dead))
+            mine = [
+                number for number, source in enumerate(batch.sources) if source.topic in self._topics[index]
+            ]
+            if len(mine) == len(batch.sources):
+                here = np.ones(len(batch), dtype=np.bool_)
+            elif mine:
+                here = np.isin(batch.source, mine)
+            else:
+                continue
+            taken |= here & empty
+            rows = self._rows(columns, batch, np.flatnonzero(here & ~empty).tolist(), dead)
+            taken[rows.at] = True
+            if self._labels[index]:
+                labels.append(self._label_events(columns, rows, dead))
+            else:
+                parts.append(self._events(columns, rows, dead))
+        taken[list(dead)] = True
         return Decoded(
-            _merge([part for part in parts if len(part)] or parts[:1]),
+            _merge([part for part in parts if len(part)] or parts[:1]) if parts else self._nothing(),
             [self.dead_letter(batch, row, dead[row]) for row in sorted(dead)],
-            int((of_record < 0).sum()),
-            tombstones,
+            len(batch) - int(taken.sum()),
+            int((taken & empty).sum()),
+            _merged(labels),
         )
 
-    def _events(self, columns: Columns, batch: Batch, at: list[int], dead: Wrong) -> Events:
-        """The events among the records at these positions; the others are added to `dead`."""
+    def _nothing(self) -> Events:
+        columns = next(
+            columns for columns, labels in zip(self._columns, self._labels, strict=True) if not labels
+        )
+        return self._events(columns, Rows(_NO_BATCH, [], []), {})
+
+    def _rows(self, columns: Columns, batch: Batch, at: list[int], dead: Wrong) -> Rows:
+        """The records at these positions that are meant and JSON objects; what is none is added to `dead`."""
         parsed, wrong = columns.json.rows([value for row in at if (value := batch.value[row]) is not None])
         rows = _without(Rows(batch, at, parsed), wrong, dead)
-        wrong = {}
+        meant = columns.meant(rows)
+        return rows if meant is None else rows.keep(meant)
+
+    def _label_events(self, columns: Columns, rows: Rows, dead: Wrong) -> LabelEvents:
+        wrong: Wrong = {}
+        ids = texts(columns.field("id", rows), columns.where("id"), True, wrong)
+        models = texts(columns.field("model", rows), columns.where("model"), False, wrong)
+        for row, error in wrong.items():
+            dead[rows.at[row]] = error
+        labels = columns.field("label", rows)
+        kept = [row for row, label in enumerate(labels) if row not in wrong and label is not None]
+        return LabelEvents(
+            np.array([rows.at[row] for row in kept], dtype=np.int64),
+            [ids[row] for row in kept],
+            [models[row] for row in kept],
+            [labels[row] for row in kept],
+        )
+
+    def _events(self, columns: Columns, rows: Rows, dead: Wrong) -> Events:
+        """The events among these records; the others are added to `dead`."""
+        batch = rows.batch
+        wrong: Wrong = {}
         named = {
             name: texts(columns.field(name, rows), columns.where(name), name == "model", wrong)
             for name in ("model", "id", "version")
@@ -146,6 +195,25 @@ def _merge(parts: Sequence[Events]) -> Events:
         {name: woven(part.fields[name] for part in parts) for name in first.fields},
         {name: woven(part.features[name] for part in parts) for name in first.features},
         None if first.all_features is None else woven(part.all_features or () for part in parts),
+    )
+
+
+def _merged(parts: Sequence[LabelEvents]) -> LabelEvents:
+    """The labels of all inputs in the order of their records."""
+    if len(parts) <= 1:
+        return parts[0] if parts else NO_LABELS
+    record = np.concatenate([part.record for part in parts])
+    order = np.argsort(record, kind="stable")
+
+    def woven(columns: Iterable[Sequence[Any]]) -> list[Any]:
+        joined = list(chain.from_iterable(columns))
+        return [joined[position] for position in order.tolist()]
+
+    return LabelEvents(
+        record[order],
+        woven(part.id for part in parts),
+        woven(part.model for part in parts),
+        woven(part.label for part in parts),
     )
 
 

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 
-from streamwatch.alerts import Alert
+from streamwatch.alerts import Alert, Labels
 from streamwatch.commands import command
 from streamwatch.compose import Composer
 from streamwatch.config import Config
 from streamwatch.control import STATE_KEY, Control
 from streamwatch.decode import Decoder
 from streamwatch.errors import SenderError, StateDamaged, StateForeign
-from streamwatch.events import DeadLetter, StreamKey
+from streamwatch.events import DeadLetter, Decoded, StreamKey
 from streamwatch.execute import Execution, Obeyed
+from streamwatch.join import PREFIX, Join
 from streamwatch.ledger import Ledger
 from streamwatch.passage import Passage
 from streamwatch.plan import Plan, Unwatched, cut_of
@@ -30,6 +31,7 @@ from streamwatch.policy import Decision
 from streamwatch.records import Batch
 from streamwatch.sketch import Sketch
 from streamwatch.state import pack, unpack
+from streamwatch.traffic import Traffic, merged, plain
 from streamwatch.voice import Voice
 from streamwatch.windows import covering
 
@@ -55,6 +57,7 @@ class Output:
     retired: Sequence[StreamKey] = ()
     unwatched: Sequence[Unwatched] = ()
     obeyed: Sequence[Obeyed] = ()
+    labels: int = 0
 
 
 class OpenAlert(NamedTuple):
@@ -109,6 +112,8 @@ class Engine:
         )
         self._composer = Composer(config)
         self._ledger = Ledger()
+        late = any(spec.labels is not None for spec in config.models.values())
+        self._join = Join(config, self._plan.needs_of_outcomes) if late else None
         self._voice = Voice(self._composer, self._ledger, self.control)
         self._execution = Execution(self._plan, self._ledger, self.control, self._voice)
 
@@ -140,18 +145,20 @@ class Engine:
 
     def _events(self, batch: Batch) -> Output:
         decoded = self._decoder.decode(batch)
-        if not len(decoded.events):
-            return Output((), decoded.dead_letters, 0, decoded.ignored, decoded.tombstones)
+        traffic = self._traffic(batch, decoded)
+        if not len(traffic):
+            return Output(
+                (), decoded.dead_letters, 0, decoded.ignored, decoded.tombstones, labels=len(decoded.labels)
+            )
+        if len(decoded.events):
+            self.control.began(float(decoded.events.time_s[0]))
         passage = Passage(
             self.config,
             self._plan,
             self._voice,
             self._ledger,
-            batch,
-            decoded.events,
-            self.stream_time_s,
+            traffic,
         )
-        self.control.began(float(decoded.events.time_s[0]))
         passage.run()
         self.stream_time_s = passage.stream_time_s
         return Output(
@@ -164,11 +171,33 @@ class Engine:
             passage.evicted,
             passage.retired,
             self._plan.take_unwatched(),
+            labels=len(decoded.labels),
         )
+
+    def _traffic(self, batch: Batch, decoded: Decoded) -> Traffic:
+        events = decoded.events
+        before_s = self.stream_time_s
+        least = -np.inf if before_s is None else before_s
+        stream_s = np.maximum.accumulate(np.maximum(events.time_s, least))
+        outcomes = None
+        if self._join is not None:
+            outcomes = self._join.take(batch, events, decoded.labels, stream_s, before_s)
+        if outcomes is None:
+            if self._join is not None:
+                self._join.place(np.arange(len(events)), len(events))
+            return replace(plain(batch, events, stream_s), labels=self._standing)
+        traffic, rows = merged(batch, events, stream_s, outcomes)
+        assert self._join is not None
+        self._join.place(rows, len(traffic))
+        return replace(traffic, labels=self._standing)
+
+    def _standing(self, model: str, row: int) -> Labels | None:
+        return None if self._join is None else self._join.standing(model, row)
 
     def changes(self) -> dict[str, bytes | None]:
         """State that changed since the last call, by key; None = deleted. To be committed with the alerts."""
-        return {**self._ledger.changes(), **self.control.changes()}
+        join = {} if self._join is None else self._join.changes()
+        return {**self._ledger.changes(), **self.control.changes(), **join}
 
     def mark(self) -> bytes:
         """What the task as a whole needs to go on."""
@@ -185,12 +214,14 @@ class Engine:
             said = state.get(STATE_KEY)
             content = None if said is None else unpack(STATE_KEY, said, STATE_KEY)
             engine.control.load(content, engine.stream_time_s)
+            if engine._join is not None:
+                engine._join.load({key: data for key, data in state.items() if key.startswith(PREFIX)})
         kept: set[str] = set()
         dropped: set[str] = set()
         alerts: list[Alert] = []
         decision = Decision("ended", "removed", engine.stream_time_s or 0.0)
         for where, data in sorted(state.items()):
-            if where == STATE_KEY:
+            if where == STATE_KEY or where.startswith(PREFIX):
                 continue
             stream, names, removed = engine._plan.load(unpack("key", data, where), where)
             kept.update(names)
@@ -289,4 +320,5 @@ def _joined(outputs: Sequence[Output]) -> Output:
         [key for output in outputs for key in output.retired],
         [one for output in outputs for one in output.unwatched],
         [one for output in outputs for one in output.obeyed],
+        sum(output.labels for output in outputs),
     )

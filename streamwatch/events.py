@@ -70,6 +70,22 @@ class Events:
         return [None if row is None else row.get(name) for row in self.all_features]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelEvents:
+    """m labels in the order of the task; see `Events`. `model` is None where a label names none; `label` is never."""
+
+    record: npt.NDArray[np.int64]
+    id: Sequence[str]
+    model: Sequence[str | None]
+    label: Sequence[Any]
+
+    def __len__(self) -> int:
+        return len(self.id)
+
+
+NO_LABELS = LabelEvents(np.zeros(0, dtype=np.int64), (), (), ())
+
+
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
     """A record that could not be read, by its coordinates. `payload` is empty unless the config asks for it.
@@ -116,6 +132,7 @@ class Decoded:
     dead_letters: Sequence[DeadLetter] = ()
     ignored: int = 0
     tombstones: int = 0
+    labels: LabelEvents = NO_LABELS
 
 
 @dataclass(frozen=True, slots=True)

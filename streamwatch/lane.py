@@ -117,7 +117,7 @@ class _Notes:
 
 
 class Lane:
-    """`name` begins the keys of its state. `columns` names the payload. A hash is that of one living row at most."""
+    """`name` begins the keys of its state. `columns` names the payload. `find` gives the newest row of a hash."""
 
     def __init__(self, name: str, columns: Sequence[str]) -> None:
         self.name = name
@@ -140,7 +140,7 @@ class Lane:
     # ---- rows come, are found, and go
 
     def append(self, hashes: Hashes, stream_s: Floats, columns: Mapping[str, Sequence[Any]]) -> Seqs:
-        """New rows at the end; their numbers. The caller has seen to it that none of the hashes lives here."""
+        """New rows at the end; their numbers."""
         n = len(hashes)
         seqs = np.arange(self._next, self._next + n, dtype=np.int64)
         self._index.add(hashes, seqs, self._first)
@@ -202,16 +202,37 @@ class Lane:
                     columns[name][at] = column.listed(row, row + 1)[0]
         return Gone(self.stream_s(seqs), columns, self.slots(seqs), self._gathered("slot_s", seqs))
 
-    def due(self, until_s: float) -> int:
-        """How many rows arrived at or before a stream time."""
+    @property
+    def first(self) -> int:
+        """The number of the first living row."""
+        return self._first
+
+    @property
+    def next(self) -> int:
+        """The number of the row that comes next."""
+        return self._next
+
+    def due(self, now_s: float, wait_s: float) -> int:
+        """How many rows are `wait_s` old."""
         count = 0
         for chunk in self._chunks:
             start = max(0, self._first - chunk.first)
-            rows = int(np.searchsorted(chunk.stream_s, until_s, side="right"))
+            rows = int(np.searchsorted(chunk.stream_s + wait_s, now_s, side="right"))
             count += max(0, rows - start)
             if rows < len(chunk):
                 break
         return count
+
+    def arrivals(self, count: int) -> Floats:
+        """When the first rows arrived."""
+        parts: list[Floats] = [np.zeros(0)]
+        for chunk in self._chunks:
+            start = max(0, self._first - chunk.first)
+            parts.append(chunk.stream_s[start : start + count])
+            count -= len(parts[-1])
+            if not count:
+                break
+        return np.concatenate(parts)
 
     def pop(self, count: int) -> Gone:
         """The first rows leave."""
@@ -271,7 +292,9 @@ class Lane:
         head = (self._first, self._next, self._note_number)
         if head != self._stored_head:
             self._stored_head = head
-            changed[self.name] = pack("lane", dict(zip(_HEAD, head, strict=True)))
+            changed[self.name] = pack(
+                "lane", {"columns": list(self._names), **dict(zip(_HEAD, head, strict=True))}
+            )
         return changed
 
     def _note(self, changed: dict[str, bytes | None]) -> None:
@@ -291,12 +314,16 @@ class Lane:
             self._noted.append(new)
             changed[self._key("notes", new.number)] = pack("notes", new.dump())
 
-    def load(self, state: Mapping[str, bytes]) -> None:
-        """Into a fresh lane, from all of the state whose keys are this lane's (`is_own`). StateDamaged."""
+    def load(self, state: Mapping[str, bytes]) -> bool:
+        """Into a fresh lane, from all of the state whose keys are this lane's (`is_own`). False if the state has
+        another payload; then all of it is deleted with the next `changes`. StateDamaged if it is not whole."""
+        self._stored = set(state) - {self.name}
         if self.name not in state:
-            return
+            return True
         try:
             head = unpack("lane", state[self.name], self.name)
+            if tuple(head["columns"]) != self._names:
+                return False
             self._first, self._next, self._note_number = (int(head[name]) for name in _HEAD)
             chunks, notes = [], []
             for key, data in state.items():
@@ -323,9 +350,9 @@ class Lane:
             raise StateDamaged(f"state of {self.name}: {error!r}") from error
         for chunk in self._chunks:
             self._index.add(chunk.hashes, np.arange(chunk.first, chunk.end, dtype=np.int64), self._first)
-        self._stored = set(state) - {self.name}
         self._stored_head = (self._first, self._next, self._note_number)
         self._written_to = self._noted_from = self._next
+        return True
 
     def is_own(self, key: str) -> bool:
         return key == self.name or key.startswith((f"{self.name}:chunk:", f"{self.name}:notes:"))

@@ -46,6 +46,7 @@ def lint(config: Config) -> list[Problem]:
 def conflicts(config: Config) -> Iterator[Finding]:
     yield from _topics(config)
     yield from _windows(config)
+    yield from _labels(config)
     for position, monitor in enumerate(config.monitors):
         loc = ("monitors", position)
         yield from _names(config, monitor, loc)
@@ -93,11 +94,11 @@ def _topics(config: Config) -> Iterator[Finding]:
     seen: dict[str, int] = {}
     for position, entry in enumerate(config.inputs):
         for topic in entry.topics:
-            if topic in seen:
+            if topic in seen and (entry.only is None or config.inputs[seen[topic]].only is None):
                 yield Finding(
                     ("inputs", position, "topics"),
                     f"the topic {topic} is in the {_ordinal(seen[topic])} input too",
-                    "a topic is read once, by one mapping",
+                    "a topic is read once, by one mapping; two kinds of events in one are told apart by `only`",
                 )
             seen.setdefault(topic, position)
     own: dict[str, str] = {}
@@ -128,6 +129,28 @@ def _windows(config: Config) -> Iterator[Finding]:
                 "muted alerts say the name of their window",
             )
         seen.add(window.name)
+
+
+def _labels(config: Config) -> Iterator[Finding]:
+    """Late labels have somewhere to come from, somebody who waits for them, and an id to be joined by."""
+    late = [name for name, spec in config.models.items() if spec.labels is not None]
+    of_labels = [position for position, entry in enumerate(config.inputs) if entry.kind == "labels"]
+    if len(of_labels) == len(config.inputs):
+        yield Finding(("inputs",), "no input has predictions", "kind: predictions")
+    for position, entry in enumerate(config.inputs):
+        loc = ("inputs", position)
+        if entry.kind == "labels" and not late:
+            hint = "models: {NAME: {labels: {wait: 7d}}}"
+            yield Finding((*loc, "kind"), "no model in `models` waits for labels", hint)
+        if entry.kind == "labels" and entry.read.label is None:
+            yield Finding((*loc, "read", "label"), "labels are read, and null says that there is none")
+        if late and entry.read.id is None:
+            yield Finding(
+                (*loc, "read", "id"), "late labels are joined by the id, and null says there is none"
+            )
+    for name in late:
+        if not of_labels and all(entry.read.label is None for entry in config.inputs):
+            yield Finding(("models", name, "labels"), "no input brings labels", "an input with kind: labels")
 
 
 def _names(config: Config, monitor: Monitor, loc: Loc) -> Iterator[Finding]:
@@ -201,7 +224,11 @@ def _mapped(config: Config, monitor: Monitor, loc: Loc) -> Iterator[Finding]:
     """Some input says where the fields stand that the monitor reads."""
     of_signal = monitor.signal.needs()
     for name in sorted(of_signal.fields):
-        if all(getattr(entry.read, name) is None for entry in config.inputs):
+        if all(
+            getattr(entry.read, name) is None
+            for entry in config.inputs
+            if entry.kind == "predictions" or name == "label"
+        ):
             yield Finding(
                 (*loc, "signal"),
                 f"{monitor.signal} reads `{name}`, and no input says where it stands",
@@ -212,7 +239,7 @@ def _mapped(config: Config, monitor: Monitor, loc: Loc) -> Iterator[Finding]:
     for part, needs in (("signal", of_signal), ("where", of_rows)):
         if not (needs.features or needs.all_features):
             continue
-        if all(entry.read.features is None for entry in config.inputs):
+        if all(entry.read.features is None for entry in config.inputs if entry.kind == "predictions"):
             yield Finding(
                 (*loc, part if part == "signal" or monitor.where else "by"),
                 "reads features, and no input says where they stand",

@@ -230,11 +230,45 @@ def _const(name: str, value: Scalar) -> None:
         raise ValueError(f"expected a text or a number as constant {name}, got {value!r}")
 
 
+class Only(BaseModel):
+    """Which records of the topics are meant: those where a field is one of these values. Others are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    field: Place = Field(
+        description="where it stands: a dotted path, {header: NAME}, {key: true} or {topic: true}"
+    )
+    is_: tuple[Scalar, ...] = Field(alias="is", min_length=1, description="one value, or a list of them")
+
+    @field_validator("is_", mode="before")
+    @classmethod
+    def _one(cls, value: Any) -> Any:
+        return value if isinstance(value, list | tuple) else (value,)
+
+    @field_validator("field")
+    @classmethod
+    def _varies(cls, place: Place) -> Place:
+        if place.const is not None or place.record_time:
+            raise ValueError(
+                "expected a field that tells records apart: a path, a header, the key or the topic"
+            )
+        return place
+
+    @property
+    def texts(self) -> frozenset[str]:
+        """The values as categories are compared: 1, 1.0 and "1" are the same."""
+        return frozenset(found for value in self.is_ if (found := text(value)) is not None)
+
+
 class Input(BaseModel):
     """Topics of one kind with the mapping of their fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     topics: tuple[str, ...] = Field(min_length=1, description="the topics that hold these events")
-    kind: Literal["predictions"] = Field(default="predictions", description="what the events are")
+    kind: Literal["predictions", "labels"] = Field(
+        default="predictions",
+        description="what the events are; of labels id, label and (if there) model are read",
+    )
+    only: Only | None = Field(default=None, description="which records of the topics; default: all")
     read: Read = Field(default_factory=Read, description="where each field of an event stands in a record")

@@ -16,7 +16,7 @@ import numpy as np
 from streamwatch.alerts import Alert
 from streamwatch.config import Config
 from streamwatch.detectors.base import Detection
-from streamwatch.events import Events, StreamKey
+from streamwatch.events import StreamKey
 from streamwatch.ledger import Ledger
 from streamwatch.plan import Plan, Readings, cut_of
 from streamwatch.policy import (
@@ -29,10 +29,10 @@ from streamwatch.policy import (
     on_time,
     on_time_blind,
 )
-from streamwatch.records import Batch
 from streamwatch.rowgroups import UNVERSIONED, Cut, Keyed, Rows, keyed
 from streamwatch.series import Bools
 from streamwatch.stream import Order, Stream
+from streamwatch.traffic import Traffic
 from streamwatch.trail import Track
 from streamwatch.voice import Voice
 from streamwatch.watcher import BLIND, MUTE, Found, Watcher, drift_about, drift_name
@@ -48,27 +48,28 @@ class Passage:
         plan: Plan,
         voice: Voice,
         ledger: Ledger,
-        batch: Batch,
-        events: Events,
-        stream_time_s: float | None,
+        traffic: Traffic,
     ) -> None:
         self._config = config
         self._plan = plan
         self._voice = voice
         self._ledger = ledger
+        events = traffic.events
+        self._traffic = traffic
         self._events = events
         self._readings = Readings(events)
-        before = -np.inf if stream_time_s is None else stream_time_s
         self._track = Track(
-            batch.sources,
-            batch.source[events.record],
-            batch.offset[events.record],
+            traffic.sources,
+            traffic.source,
+            traffic.offset,
             events.id,
             events.version,
             frozenset(events.version),
-            np.maximum.accumulate(np.maximum(events.time_s, before)),
+            traffic.stream_s,
         )
         self._cuts: dict[Cut, Keyed] = {cut: keyed(events, cut) for cut in plan.cuts}
+        # Outcomes open no stream, keep none alive and retire none: only events do.
+        self._coming = {cut: keys.without(traffic.outcome) for cut, keys in self._cuts.items()}
         self._limit = max(config.max_stream_keys, len(self._cuts))
         self._arrivals: list[tuple[int, str, str, StreamKey]] | None = None
         self._silent: list[tuple[float, Order, StreamKey]] | None = None
@@ -116,7 +117,7 @@ class Passage:
                 return stop
             self._arrivals = sorted(
                 (row, key.model, str(key), key)
-                for cut in self._cuts.values()
+                for cut in self._coming.values()
                 for key, row in cut.first_rows(start)
                 if key not in self._ledger.streams and self._plan.entries(key)
             )
@@ -134,7 +135,7 @@ class Passage:
             heapq.heapify(self._silent)
         here = {
             cut.keys[code]
-            for cut in self._cuts.values()
+            for cut in self._coming.values()
             if (code := int(cut.codes[row])) >= 0 and self._plan.entries(cut.keys[code])
         }
         surplus = len(streams) + len(here - streams.keys()) - self._limit
@@ -159,7 +160,7 @@ class Passage:
         """The first row from `start` on that is an event of another version of a model, at least `retire_after`
         after the last event of one version; the end if there is none."""
         stop, stream_s = len(self._events), self._track.stream_s
-        keys = self._cuts.get(Cut("version", ()))
+        keys = self._coming.get(Cut("version", ()))
         if keys is None or start >= stop:
             return stop
         after_s = self._config.versions.retire_after
@@ -226,7 +227,7 @@ class Passage:
         decision = Decision("ended", reason, float(self._track.stream_s[row]))
         for key in keys:
             stream = self._ledger.close(key)
-            again = self._cuts[cut_of(key)].next_row(key, row) if self._arrivals is not None else None
+            again = self._coming[cut_of(key)].next_row(key, row) if self._arrivals is not None else None
             if self._arrivals is not None and again is not None:
                 bisect.insort(self._arrivals, (again, key.model, str(key), key))
             for _, watcher in sorted(stream.watchers.items()):
@@ -243,17 +244,20 @@ class Passage:
         for keys in self._cuts.values():
             for key, rows in keys.groups(start, stop):
                 stream = self._ledger.streams.get(key)
+                events, outcomes = self._parted(rows)
                 if stream is None:
-                    if not self._plan.entries(key):
+                    if not len(events) or not self._plan.entries(key):
                         continue
+                    outcomes = outcomes[outcomes > events[0]]
                     stream = self._plan.stream(key)
                     self._ledger.open(stream)
                     if self._silent is not None:
                         heapq.heappush(self._silent, (stream.trail.last_s, stream.order, key))
                 self._ledger.changed(key)
                 active.append(stream)
-                stream.trail.start(rows)
-                for watcher, reading, of_signal in self._plan.reads(stream, rows, self._readings):
+                stream.trail.start(events)
+                stream.outcomes.start(outcomes)
+                for watcher, reading, of_signal in self._plan.reads(stream, events, outcomes, self._readings):
                     mine = self._not_skipped(watcher, of_signal) if watcher.applied.skips else of_signal
                     if not len(mine):
                         continue
@@ -268,7 +272,14 @@ class Passage:
             self._decide(stream, watcher, item)
         self._pass_time(stop - 1)
         for stream in active:
-            stream.trail.forward(self._track, stop)
+            stream.forward(self._track, stop)
+
+    def _parted(self, rows: Rows) -> tuple[Rows, Rows]:
+        """Events and outcomes."""
+        if self._traffic.outcome is None:
+            return rows, rows[:0]
+        late = self._traffic.outcome[rows]
+        return rows[~late], rows[late]
 
     def _not_skipped(self, watcher: Watcher, rows: Rows) -> Rows:
         """Those whose events are not of a time that a window or a pause lets the watcher skip."""
@@ -296,8 +307,8 @@ class Passage:
             about = BLIND
             decision, watcher.blindness = on_look(watcher.blindness, item.what, now_s)
         if decision is not None and decision.state is not None:
-            stream.trail.forward(self._track, item.row + 1)
-            self._say(stream, watcher, about, decision, drift, item.what)
+            stream.forward(self._track, item.row + 1)
+            self._say(item.row, stream, watcher, about, decision, drift, item.what)
         self._ledger.remind(stream, watcher)
 
     def _pass_time(self, row: int) -> None:
@@ -305,7 +316,7 @@ class Passage:
         stream_s = self._track.stream_s
         for due_s, stream, watcher, about in self._ledger.due(float(stream_s[row])):
             at = int(np.searchsorted(stream_s, due_s, side="left"))
-            stream.trail.forward(self._track, at)
+            stream.forward(self._track, at)
             policy, now_s = watcher.monitor.policy, float(stream_s[at])
             decision: Decision | None
             drift: Drift | None = None
@@ -322,11 +333,12 @@ class Passage:
                 if after is not None:
                     watcher.drifts[name] = drift = after
             if decision is not None:
-                self._say(stream, watcher, about, decision, drift)
+                self._say(at, stream, watcher, about, decision, drift)
             self._ledger.remind(stream, watcher)
 
     def _say(
         self,
+        row: int,
         stream: Stream,
         watcher: Watcher,
         about: str,
@@ -334,4 +346,5 @@ class Passage:
         drift: Drift | None,
         what: Detection | Look | None = None,
     ) -> None:
-        self.alerts.append(self._voice.say(stream, watcher, about, decision, drift, what))
+        labels = self._traffic.labels(stream.key.model, row) if watcher.late else None
+        self.alerts.append(self._voice.say(stream, watcher, about, decision, drift, what, labels))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from streamwatch.alerts import Alert, stable_id
 from streamwatch.categories import writable
 from streamwatch.config import Config, Monitor, plain
 from streamwatch.control import Control
+from streamwatch.decode import Input
 from streamwatch.errors import StateDamaged
 from streamwatch.events import Events, Needs, StreamKey
 from streamwatch.rowgroups import Cut, Rows
@@ -35,13 +36,15 @@ class Removed(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A monitor as it stands for the stream keys of one cut and model. `spec_id` tells specs apart, cheaply."""
+    """A monitor as it stands for the stream keys of one cut and model. `spec_id` tells specs apart, cheaply. `late`:
+    it reads outcomes, whose labels come later."""
 
     position: int
     monitor: Monitor
     label: str
     spec: ModelSpec
     spec_id: int
+    late: bool
 
 
 class Unwatched(NamedTuple):
@@ -60,7 +63,8 @@ class Plan:
         self.config = config
         self._control = control
         self._sketch = sketch
-        self.needs = _needs(config)
+        self.needs = _needs(config.monitors)
+        self.needs_of_outcomes = _needs([one for one in config.monitors if one.signal.of_labels])
         self.cuts = tuple(dict.fromkeys(cut for monitor in config.monitors for cut in _cuts(monitor)))
         self._digests: dict[tuple[int, str], str] = {}
         self._entries: dict[tuple[Cut, str], tuple[Entry, ...]] = {}
@@ -77,7 +81,14 @@ class Plan:
             if spec not in self._specs:
                 self._specs.append(spec)
             found = tuple(
-                Entry(position, monitor, str(monitor.signal), spec, self._specs.index(spec))
+                Entry(
+                    position,
+                    monitor,
+                    str(monitor.signal),
+                    spec,
+                    self._specs.index(spec),
+                    monitor.signal.of_labels and spec.labels is not None,
+                )
                 for position, monitor in enumerate(self.config.monitors)
                 if at[0] in _cuts(monitor)
                 and (monitor.models is None or key.model in monitor.models)
@@ -124,9 +135,10 @@ class Plan:
         monitor = entry.monitor
         detector = monitor.detector.build(signal.value_kind(entry.spec), monitor.policy.direction)
         digest = self.digest(entry.position, key.model)
-        return self._set_up(Watcher(monitor, entry.position, signal, detector, digest), key)
+        return self._set_up(Watcher(monitor, entry.position, signal, detector, digest), entry, key)
 
-    def _set_up(self, watcher: Watcher, key: StreamKey) -> Watcher:
+    def _set_up(self, watcher: Watcher, entry: Entry, key: StreamKey) -> Watcher:
+        watcher.late = entry.late
         control = self._control
         watcher.applied = control.applied(watcher.subject(key)) if control.windows else control.unaffected
         watcher.sketch = Sketch() if self._sketch else None
@@ -138,11 +150,14 @@ class Plan:
         watcher.detector = watcher.monitor.detector.build(kind, watcher.monitor.policy.direction)
 
     def reads(
-        self, stream: Stream, rows: Rows, readings: Readings
+        self, stream: Stream, events: Rows, outcomes: Rows, readings: Readings
     ) -> Iterator[tuple[Watcher, Reading, Rows]]:
-        """Each watcher of the stream with its reading of the batch, and those of `rows` that it reads."""
+        """Each watcher of the stream with its reading of the batch, and the rows that it reads: of those of events,
+        or of those of outcomes."""
         for entry in self.entries(stream.key):
-            mine = rows
+            mine = rows = outcomes if entry.late else events
+            if not len(mine):
+                continue
             if entry.monitor.where is not None:
                 mine = rows[readings.where(entry)[rows]]
                 if not len(mine):
@@ -215,8 +230,17 @@ class Plan:
                 None if monitor.where is None else plain(monitor.where),
                 monitor.by,
                 monitor.per,
-                plain(self.config.spec(model)),
-                [{name: plain(entry.read).get(name) for name in fields} for entry in self.config.inputs],
+                _spec(self.config.spec(model), monitor.signal.of_labels),
+                [
+                    {name: plain(entry.read).get(name) for name in fields} | _only(entry)
+                    for entry in self.config.inputs
+                    if entry.kind == "predictions"
+                ],
+                [
+                    {name: plain(entry.read).get(name) for name in ("id", "model", "label")} | _only(entry)
+                    for entry in self.config.inputs
+                    if entry.kind == "labels" and monitor.signal.of_labels
+                ],
             )
         return found
 
@@ -227,10 +251,12 @@ class Plan:
             key = StreamKey(model, version, tuple((str(name), str(value)) for name, value in segment))
             dumps = list(content["watchers"])
             trail = Trail.load(content["trail"])
+            outcomes = content["outcomes"] and Trail.load(content["outcomes"])
         except (KeyError, TypeError, ValueError) as error:
             raise StateDamaged(f"state {where}: not a stream: {error!r}") from error
         stream = self.stream(key)
         stream.trail = trail
+        stream.outcomes = outcomes or stream.outcomes
         by_name = {entry.monitor.name: entry for entry in self.entries(key)}
         kept: list[str] = []
         removed: list[Removed] = []
@@ -253,7 +279,7 @@ class Plan:
                 continue
             kind = signal.value_kind(entry.spec)
             loaded = Watcher.load(dump, entry.monitor, entry.position, signal, kind)
-            stream.add(self._set_up(loaded, key))
+            stream.add(self._set_up(loaded, entry, key))
             kept.append(name)
         return stream, tuple(kept), removed
 
@@ -309,6 +335,20 @@ def _cuts(monitor: Monitor) -> tuple[Cut, ...]:
     return (Cut(monitor.per, ()), *(Cut(monitor.per, by) for by in monitor.by))
 
 
+def _only(entry: Input) -> dict[str, Any]:
+    return {} if entry.only is None else {"only": plain(entry.only)}
+
+
+def _spec(spec: ModelSpec, of_labels: bool) -> dict[str, Any]:
+    """What of a model's entry gives a signal its meaning."""
+    said = plain(spec)
+    labels = said.pop("labels")
+    if of_labels and labels is not None:
+        names = ("wait", "read", "absent_means", "conflict", "sample")
+        said["labels"] = {name: labels[name] for name in names}
+    return said
+
+
 def _needs_of(monitor: Monitor) -> Needs:
     needs = monitor.signal.needs()
     if monitor.of == "all":
@@ -318,8 +358,8 @@ def _needs_of(monitor: Monitor) -> Needs:
     return needs | Needs(features=frozenset(name for by in monitor.by for name in by))
 
 
-def _needs(config: Config) -> Needs:
+def _needs(monitors: Iterable[Monitor]) -> Needs:
     needs = Needs()
-    for monitor in config.monitors:
+    for monitor in monitors:
         needs |= _needs_of(monitor)
     return needs

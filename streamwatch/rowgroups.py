@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from streamwatch.categories import segment_values
 from streamwatch.events import Events, StreamKey
+from streamwatch.series import Bools
 
 Rows = npt.NDArray[np.int64]
 
@@ -36,6 +37,10 @@ class Keyed:
 
     keys: Sequence[StreamKey]
     codes: npt.NDArray[np.int64]
+
+    def without(self, rows: Bools | None) -> Keyed:
+        """The same where these rows have no stream key."""
+        return self if rows is None else Keyed(self.keys, np.where(rows, -1, self.codes))
 
     def first_rows(self, start: int) -> Iterator[tuple[StreamKey, int]]:
         """Each stream key that occurs from `start` on, with its first row there."""

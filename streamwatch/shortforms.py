@@ -26,18 +26,12 @@ from streamwatch.yamltree import Loc, Node
 _LATER = {
     ("budget",): "a false-alarm budget",
     ("tests",): "tests of monitors",
-    ("models", "*", "labels"): "late labels",
     ("models", "*", "reference"): "a reference",
     ("monitors", "*", "reference"): "a reference",
     ("monitors", "*", "every"): "aggregation by time",
     ("defaults", "every"): "aggregation by time",
 }
 _LATER_VALUES = {
-    ("inputs", "*", "kind"): (
-        "labels",
-        "a topic of labels",
-        "labels inside the prediction events are read: read.label",
-    ),
     ("tasks",): ("per_partition", "one task per partition", "tasks: one reads all partitions"),
 }
 

@@ -22,6 +22,7 @@ from pydantic_core import CoreSchema
 from streamwatch import observed, performance
 from streamwatch.categories import segment_values, text
 from streamwatch.events import Events, Needs
+from streamwatch.labels import LabelsSpec
 from streamwatch.series import Kind, Reading
 from streamwatch.where import Where
 
@@ -43,6 +44,10 @@ class ModelSpec(BaseModel):
     positive: str | int | float | bool = Field(
         1,
         description="the positive class of a binary task; 1, 1.0 and true are the same, the text '1' is not",
+    )
+    labels: LabelsSpec | None = Field(
+        None,
+        description="how labels come later than their predictions; without it only labels in the events count",
     )
 
     @field_validator("positive")

@@ -6,30 +6,41 @@ import json
 from typing import Any
 
 from streamwatch.events import StreamKey
-from streamwatch.trail import Trail
+from streamwatch.trail import Track, Trail
 from streamwatch.watcher import Watcher
 
 Order = tuple[str, str, tuple[tuple[str, str], ...]]
 
 
 class Stream:
-    """`watchers` by (position of the monitor in the config, signal as text)."""
+    """`watchers` by (position of the monitor in the config, signal as text). `trail` is that of its events,
+    `outcomes` that of outcomes that were read later."""
 
-    __slots__ = ("key", "order", "trail", "watchers")
+    __slots__ = ("key", "order", "outcomes", "trail", "watchers")
 
-    def __init__(self, key: StreamKey, trail: Trail | None = None) -> None:
+    def __init__(self, key: StreamKey) -> None:
         self.key = key
         self.order: Order = key_order(key)
-        self.trail = Trail() if trail is None else trail
+        self.trail = Trail()
+        self.outcomes = Trail()
         self.watchers: dict[tuple[int, str], Watcher] = {}
 
     def add(self, watcher: Watcher) -> None:
         self.watchers[watcher.position, watcher.label] = watcher
 
+    def forward(self, track: Track, stop: int) -> None:
+        """Take in all rows before `stop`."""
+        self.trail.forward(track, stop)
+        self.outcomes.forward(track, stop)
+
+    def trail_of(self, watcher: Watcher) -> Trail:
+        return self.outcomes if watcher.late else self.trail
+
     def dump(self) -> dict[str, Any]:
         return {
             "key": [self.key.model, self.key.version, [list(pair) for pair in self.key.segment]],
             "trail": self.trail.dump(),
+            "outcomes": self.outcomes.dump() if self.outcomes.n else None,
             "watchers": [watcher.dump() for _, watcher in sorted(self.watchers.items())],
         }
 

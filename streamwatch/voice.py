@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamwatch.alerts import Alert
+from streamwatch.alerts import Alert, Labels
 from streamwatch.compose import Composer
 from streamwatch.control import Control
 from streamwatch.detectors.base import Detection
@@ -26,10 +26,12 @@ class Voice:
         decision: Decision,
         drift: Drift | None = None,
         what: Detection | Look | None = None,
+        labels: Labels | None = None,
     ) -> Alert:
         """See `Composer.alert`. Marked, if a window mutes the watcher at the alert's time."""
         mute = watcher.mute(decision.time_s)
-        alert = self._composer.alert(stream.key, stream.trail, watcher, about, decision, drift, what, mute)
+        trail = stream.trail_of(watcher)
+        alert = self._composer.alert(stream.key, trail, watcher, about, decision, drift, what, mute, labels)
         if decision.reason == "first":
             self._control.fire(watcher.monitor.name)
         if alert.open:
@@ -51,4 +53,5 @@ class Voice:
     def end(self, stream: Stream, watcher: Watcher, about: str, decision: Decision) -> Alert:
         """What is open ends, for a reason outside the data."""
         said = watcher.said.pop(about)
-        return self._composer.ended(stream.key, stream.trail, watcher.digest, about, said, decision)
+        trail = stream.trail_of(watcher)
+        return self._composer.ended(stream.key, trail, watcher.digest, about, said, decision)

@@ -43,7 +43,8 @@ class Found(NamedTuple):
 
 class Watcher:
     """`digest` is of what gives its numbers their meaning; state of another digest is not taken over. `applied`: the
-    windows that are about it. `sketch`: where its values are drawn, if somebody wants to see them."""
+    windows that are about it. `sketch`: where its values are drawn, if somebody wants to see them. `late`:
+    it reads outcomes, whose labels come later than their predictions, and not events."""
 
     __slots__ = (
         "applied",
@@ -53,6 +54,7 @@ class Watcher:
         "drifts",
         "eyes",
         "label",
+        "late",
         "monitor",
         "position",
         "said",
@@ -77,6 +79,7 @@ class Watcher:
         self.unusable = 0
         self.applied: Applied = NONE
         self.sketch: Sketch | None = None
+        self.late = False
 
     def read(self, reading: Reading, times_s: Floats, rows: Rows) -> list[Found]:
         """Read rows, ascending; what was found: looks and detections, each in order of rows."""

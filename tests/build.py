@@ -67,13 +67,14 @@ def batch(events: Sequence[dict[str, Any]], offset: int = 0, partitions: int = 1
 
 
 def mixed(items: Sequence[dict[str, Any] | Command], offset: int = 0) -> Batch:
-    """Events and commands as records in this order: of one topic each, with one partition."""
+    """Events, labels and commands as records in this order: of one topic each, with one partition. A label is a
+    mapping without a timestamp."""
     n = len(items)
-    said = [not isinstance(item, dict) for item in items]
+    kind = [0 if not isinstance(item, dict) else 2 if "timestamp" not in item else 1 for item in items]
     return Batch(
         task=0,
-        sources=(Source("watch-control", 0), Source("predictions", 0)),
-        source=np.array([0 if command else 1 for command in said], dtype=np.int32),
+        sources=(Source("watch-control", 0), Source("predictions", 0), Source("labels", 0)),
+        source=np.array(kind, dtype=np.int32),
         offset=np.arange(offset, offset + n, dtype=np.int64),
         timestamp_ms=np.full(n, -1, dtype=np.int64),
         key=[None] * n,

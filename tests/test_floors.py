@@ -18,12 +18,12 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "values": ("errors", "records", "events", "series", "units", "alerts", "yamltree"),
     "rules": (
         "signals", "observed", "performance", "categories", "classes", "where", "rowgroups", "detectors.*",
-        "matchers", "windows", "commands", "packed", "hashindex", "decode", "mapping", "fields", "columns", "identity", "times", "policy", "eyes", "trail", "yamlread", "sketch",
+        "matchers", "windows", "commands", "packed", "hashindex", "labels", "decode", "mapping", "fields", "columns", "identity", "times", "policy", "eyes", "trail", "yamlread", "sketch",
         "transports.kafka.settings",  # a value of the config that happens to live beside its transport
     ),
     "assembly": (
         "config", "configfile", "configschema", "explain", "shortforms", "lint",
-        "engine", "lane", "plan", "stream", "watcher", "control", "voice", "execute", "compose", "ledger", "passage", "state",
+        "engine", "lane", "join", "traffic", "plan", "stream", "watcher", "control", "voice", "execute", "compose", "ledger", "passage", "state",
     ),
     "edges": ("transports.*", "logs", "metrics", "gauges", "web.*", "observer", "journal", "watchdog"),
     "loop": ("runner",),

@@ -70,8 +70,9 @@ def test_a_lane_is_a_list_of_rows_whatever_restarts_come(seed, most):
                 assert rows(lane.columns(mine)) == [tuple(plain.rows[at][1:]) for at in places]
             case 3:
                 until_s = now_s - draw.random() * 60
-                count = lane.due(until_s)
-                assert count == sum(row[1] <= until_s for row in plain.rows)
+                count = lane.due(until_s + 7.0, 7.0)
+                assert count == sum(row[1] + 7.0 <= until_s + 7.0 for row in plain.rows)
+                assert lane.arrivals(count).tolist() == [row[1] for row in plain.rows[:count]]
                 assert rows(lane.pop(count)) == [tuple(row[1:]) for row in plain.rows[:count]]
                 del plain.rows[:count]
         if draw.random() < 0.5:
@@ -99,7 +100,7 @@ def test_small_commits_become_few_records_and_all_go_with_their_rows():
         state = {key: value for key, value in state.items() if value is not None}
     assert len(state) < 40
     assert written < 2000 * 1500
-    assert lane.pop(lane.due(5000.0)).slot.tolist() == pytest.approx(
+    assert lane.pop(lane.due(5000.0, 0.0)).slot.tolist() == pytest.approx(
         [1.0] * 1500 + [math.nan] * 500, nan_ok=True
     )
     state.update(lane.changes())
@@ -141,7 +142,7 @@ def test_damaged_state_is_refused(harm):
     if harm == "chunk missing":
         del state["w:chunk:0"]
     elif harm == "head wrong":
-        state["w"] = pack("lane", {"first": 0, "next": n + 1, "notes": 0})
+        state["w"] = pack("lane", {"columns": COLUMNS, "first": 0, "next": n + 1, "notes": 0})
     else:
         state["w:chunk:0"] = pack("chunk", {"first": 0, "hashes": b"12345678", "stream_s": b"", "slot": b"",
                                             "slot_s": b"", "columns": {}})  # fmt: skip

@@ -264,3 +264,42 @@ def test_two_windows_of_one_name_are_a_conflict() -> None:
     assert conflicts(windows=[said, said]) == [
         ("windows.1.name", "another window is named night (muted alerts say the name of their window)")
     ]
+
+
+LABELS = {"topics": ["l"], "kind": "labels"}
+LATE = {"m": {"labels": {"wait": "7d"}}}
+
+
+@pytest.mark.parametrize(
+    ("more", "loc", "what"),
+    [
+        ({"inputs": [LABELS], "models": LATE}, "inputs", "no input has predictions"),
+        ({"inputs": [{"topics": ["p"]}, LABELS]}, "inputs.1.kind", "no model in `models` waits for labels"),
+        (
+            {"inputs": [{"topics": ["p"], "read": {"id": None}}, LABELS], "models": LATE},
+            "inputs.0.read.id",
+            "late labels are joined by the id",
+        ),
+        (
+            {"inputs": [{"topics": ["p"]}, {**LABELS, "read": {"label": None}}], "models": LATE},
+            "inputs.1.read.label",
+            "null says that there is none",
+        ),
+        (
+            {"inputs": [{"topics": ["p"], "read": {"label": None}}], "models": LATE},
+            "models.m.labels",
+            "no input brings labels",
+        ),
+        ({"inputs": [{"topics": ["p"]}, {"topics": ["p"]}]}, "inputs.1.topics", "told apart by `only`"),
+    ],
+)
+def test_late_labels_have_a_source_an_id_and_somebody_who_waits(more: Any, loc: str, what: str) -> None:
+    assert [(where, what in text) for where, text in conflicts(**more) if where == loc] == [(loc, True)]
+
+
+def test_one_topic_may_hold_predictions_and_labels_that_a_field_tells_apart() -> None:
+    both = [
+        {"topics": ["p"], "only": {"field": "type", "is": "prediction"}},
+        {"topics": ["p"], "kind": "labels", "only": {"field": {"header": "type"}, "is": ["label"]}},
+    ]
+    assert conflicts(inputs=both, models=LATE) == []
