@@ -12,98 +12,41 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import random
 import shlex
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import yaml
 from kafka import KafkaConsumer, TopicPartition
 
 from tests.broker import Broker, free_port, wait_until
-from tests.topics import Written, create_topic, produce, read_committed
+from tests.docker.stream import BAD, DOCKER, PARTITIONS, config, record, records
+from tests.topics import create_topic, produce, read_committed
 
-DOCKER = Path(__file__).parent.parent.parent / "docker"
 MEMORY = 256 * 2**20
 USER = 4711  # any: the image names no user that must exist
-BAD = 3
-PARTITIONS = 4
+REPLAYED = ("config.yaml", "recorded.jsonl")
 
 
-def config(port: int) -> dict[str, Any]:
-    """The central config as shipped, but for the listener of the broker, the port, and where it starts."""
-    shipped = yaml.safe_load((DOCKER / "kubernetes" / "central" / "config.yaml").read_text())
-    shipped["monitors"].append(
-        {"name": "by-country", "signal": "score", "detector": "adwin", "by": ["country"]}
-    )
-    return {
-        **shipped,
-        "kafka": {"bootstrap_servers": "${KAFKA}"},
-        "http": {"host": "127.0.0.1", "port": port},
-        "start": "earliest",
-    }
-
-
-def records(events: int) -> list[Written]:
-    """Eight models, one of which becomes wrong half way, and `BAD` records that are no events. Times rise to now."""
-    draw = random.Random(1)
-    start_ms = int(time.time() * 1000) - events
-    found = []
-    for i in range(events):
-        model = i % 8
-        label = int(draw.random() < 0.3)
-        wrong = draw.random() < (0.4 if model == 5 and i > events / 2 else 0.08)
-        body: dict[str, Any] = {
-            "event_id": f"e{i}", "model": f"m{model}", "model_version": "3", "timestamp": start_ms + i,
-            "prediction": 1 - label if wrong else label, "label": label, "score": round(draw.betavariate(2, 5), 3),
-            "features": {"amount": round(draw.gauss(50, 9), 2), "country": draw.choice(("DE", "AT", "FR"))},
-        }  # fmt: skip
-        value = b"not json" if i % (events // BAD) == 7 else json.dumps(body).encode()
-        found.append(Written(value, partition=i % PARTITIONS, timestamp_ms=start_ms + i))
-    return found
-
-
-def replayed(folder: Path, sent: Sequence[Written]) -> list[str]:
-    """The ids of the alerts that the same records give offline."""
-    offsets = [0] * PARTITIONS
-    with (folder / "recorded.jsonl").open("w") as out:
-        for record in sent:
-            assert record.partition is not None
-            assert record.value is not None
-            line = {
-                "topic": "predictions", "partition": record.partition, "offset": offsets[record.partition],
-                "timestamp": record.timestamp_ms, "value": record.value.decode(),
-            }  # fmt: skip
-            if record.value.startswith(b"{"):
-                line["value"] = json.loads(record.value)
-            offsets[record.partition] += 1
-            out.write(json.dumps(line) + "\n")
-    command = [sys.executable, "-m", "streamwatch", "replay", "config.yaml", "recorded.jsonl"]
-    done = subprocess.run(
-        command, cwd=folder, env={"KAFKA": "unused:9092"}, stdout=subprocess.PIPE, text=True, check=True
-    )
-    return [json.loads(line)["id"] for line in done.stdout.splitlines()]
+def confined(engine: list[str], more: list[str], folder: Path, servers: str) -> list[str]:
+    """`run` with what the shipped manifests allow to the service, and no more."""
+    return [
+        *engine, "run", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges",
+        "--user", f"{USER}:{USER}", "--memory", str(MEMORY), "--memory-swap", str(MEMORY),
+        "--network", "host", "--volume", f"{folder}:/etc/streamwatch:ro", "--env", f"KAFKA={servers}", *more,
+    ]  # fmt: skip
 
 
 @contextlib.contextmanager
-def container(engine: list[str], more: list[str], image: str, folder: Path, servers: str) -> Iterator[str]:
+def container(engine: list[str], run: list[str], image: str) -> Iterator[str]:
     name = f"streamwatch-trial-{uuid.uuid4().hex[:8]}"
-    command = [
-        *engine, "run", "--detach", "--name", name, "--read-only", "--cap-drop", "ALL",
-        "--security-opt", "no-new-privileges", "--user", f"{USER}:{USER}",
-        "--memory", str(MEMORY), "--memory-swap", str(MEMORY), "--network", "host",
-        "--volume", f"{folder}/config.yaml:/etc/streamwatch/config.yaml:ro", "--env", f"KAFKA={servers}",
-        *more, image,
-    ]  # fmt: skip
-    said(command)
+    said([*run, "--detach", "--name", name, image])
     try:
         yield name
     except BaseException:
@@ -176,10 +119,11 @@ def trial(engine: list[str], more: list[str], image: str, events: int) -> None:
         (folder / "config.yaml").write_text(yaml.safe_dump(config(port), sort_keys=False))
         create_topic(servers, "predictions", PARTITIONS)
         sent = records(events)
+        run = confined(engine, more, folder, servers)
         web = f"http://127.0.0.1:{port}"
         with prometheus(folder, f"127.0.0.1:{port}") as address:
             began = time.monotonic()
-            with container(engine, more, image, folder, servers) as name:
+            with container(engine, run, image) as name:
 
                 def ready() -> bool:
                     running = said([*engine, "inspect", "--format", "{{.State.Running}}", name])
@@ -207,6 +151,7 @@ def trial(engine: list[str], more: list[str], image: str, events: int) -> None:
                 expect(
                     "promtool check metrics", (checked.returncode, checked.stdout + checked.stderr), (0, b"")
                 )
+                expect("records overtaken", count(web, "overtaken_records_total"), 0)
                 peak = peak_mib(engine, name)
                 tell("peak of memory", f"{peak:.0f} MiB of {MEMORY // 2**20}, {events:,} events")
                 asked = time.monotonic()
@@ -220,7 +165,13 @@ def trial(engine: list[str], more: list[str], image: str, events: int) -> None:
         letters = read_committed(servers, "models-watch-dead-letters")
         expect("dead letters", len(letters), BAD)
         written = [json.loads(r.value)["id"] for r in read_committed(servers, "models-watch-alerts")]
-        expect(f"{len(written)} alerts, those of the replay", sorted(written), sorted(replayed(folder, sent)))
+        record(folder, sent)
+        offline = said([*run, "--rm", image, "replay", *(f"/etc/streamwatch/{name}" for name in REPLAYED)])
+        expect(
+            f"alerts: {len(written)}, those of the replay",
+            sorted(written),
+            sorted(json.loads(line)["id"] for line in offline.splitlines()),
+        )
 
 
 def count(web: str, name: str) -> float:
