@@ -128,7 +128,7 @@ def test_8_up_to_the_last_stable_offset_the_last_state_is_not_seen(
         other.abort_transaction()
         next_one.opened()
         (opened,) = [h for h in next_one.happenings if hasattr(h, "lost")]
-        assert opened.offsets == {Source(f"{unique}-in", 0): begins}
+        assert opened.offsets == {Source(f"{unique}-in", 0): begins, Source(f"{unique}-control", 0): 0}
     with suppress(Exception):
         other.close(timeout=1)
 

@@ -148,7 +148,7 @@ def test_a_life_from_the_first_commit_to_a_clean_end(
     assert committed(servers, unique, topic) == [processed]
     with service(tmp_path, servers, unique) as second:
         assert second.line("assigned")["first_start"] is False
-        assert second.line("assigned")["offsets"] == {f"{topic}/0": processed}
+        assert second.line("assigned")["offsets"] == {f"{topic}/0": processed, f"{unique}-control/0": 0}
         produce(servers, topic, [BAD])
         assert second.line("dead letter")["offset"] == 8
         assert second.end()[0] == 0
