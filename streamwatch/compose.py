@@ -254,4 +254,9 @@ def _happened(state: State, reason: str, change: Change | None, unseen: Unseen |
 
 
 def _short(value: float) -> str:
-    return f"{value:.3g}" if abs(value) < 1e6 else f"{value:.4g}"
+    """Three digits, as people write them.
+
+    >>> _short(0.10234), _short(1043.7), _short(2.5e9), _short(1.5e-7)
+    ('0.102', '1,044', '2,500,000,000', '1.5e-07')
+    """
+    return f"{value:,.0f}" if 1e3 <= abs(value) < 1e12 else f"{value:.3g}"
