@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,16 @@ from streamwatch.cli.app import app
 
 def cli(*arguments: str | Path) -> Any:
     """click's Result. What the command sets up for the log of a process is undone."""
+    with log_as_before():
+        return CliRunner().invoke(app, list(map(str, arguments)))
+
+
+@contextmanager
+def log_as_before() -> Iterator[None]:
     root, kafka = logging.getLogger(), logging.getLogger("kafka")
     handlers, levels = root.handlers[:], (root.level, kafka.level)
     try:
-        return CliRunner().invoke(app, list(map(str, arguments)))
+        yield
     finally:
         root.handlers[:] = handlers
         root.setLevel(levels[0])

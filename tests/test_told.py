@@ -9,17 +9,18 @@ from pathlib import Path
 import pytest
 
 from streamwatch.cli.dryrun import Screen
-from streamwatch.cli.replay import Asked, Strict, replay
+from streamwatch.cli.replay import Strict
 from streamwatch.cli.told import LISTED, Alarms
 from streamwatch.config import Config
 from streamwatch.engine import Engine
-from streamwatch.errors import BrokerUnreachable, UsageError
+from streamwatch.errors import BrokerUnreachable
 from streamwatch.observer import Observer
 from streamwatch.records import Source
 from streamwatch.runner import run
 from streamwatch.transports.base import Progress, Stalled
 from streamwatch.transports.memory import MemoryTransport, Record
 from tests.build import START_S, config, monitor
+from tests.cli import cli
 
 CONFIG = """
 service: watch
@@ -101,35 +102,37 @@ def files(folder: Path) -> tuple[Path, Path]:
     return path, data
 
 
-def test_replay_draws_if_asked_and_leaves_stdout_to_the_alerts(
-    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
-) -> None:
+def test_replay_draws_if_asked_and_leaves_stdout_to_the_alerts(tmp_path: Path) -> None:
     path, data = files(tmp_path)
-    for plots, drawn in ((True, 1), (None, 0)):
-        assert replay(path, Asked([data], plots=plots), "json", "warning") == 0
-        out, err = capfdbinary.readouterr()
-        assert [json.loads(line)["data"]["monitor"] for line in out.splitlines()] == ["score"]
-        assert err.count(b"onset") == drawn
-        assert err.splitlines()[-1].startswith(b"700 records: 700 events; 1 alert (1 firing); ")
+    for option, drawn in ((["--plot"], 1), ([], 0)):
+        done = cli("replay", path, data, *option)
+        assert done.exit_code == 0
+        assert [json.loads(line)["data"]["monitor"] for line in done.stdout.splitlines()] == ["score"]
+        assert done.stderr.count("onset") == drawn
+        assert done.stderr.splitlines()[-1].startswith("700 records: 700 events; 1 alert (1 firing); ")
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("command", "asked", "told"),
     [
-        (Asked(), "what to replay. Expected DATA files; or"),
-        (Asked([Path("x")], since="1h"), "either DATA files, or a part of the topics"),
-        (Asked(since="soon"), "--since: .*Expected how long ago .10m, 24h, 7d., or a moment"),
-        (Asked(since="2026-11-27T08:00"), "--since: expected a moment with its zone"),
-        (Asked(since="1h", until="2h"), "--since 1h is not before --until 2h"),
-        (Asked(topics=["prediction"]), "--topic prediction: the config reads predictions. To do: "),
+        ("replay", [], "what to replay? Expected DATA files; or"),
+        ("replay", ["DATA", "--since", "1h"], "either DATA files, or a part of the topics"),
+        ("replay", ["--since", "soon"], "Expected how long ago (10m, 24h, 7d), or a moment"),
+        ("replay", ["--since", "2026-11-27T08:00"], "--since: expected a moment with its zone"),
+        ("replay", ["--since", "1h", "--until", "2h"], "--since 1h is not before --until 2h"),
+        ("replay", ["--topic", "prediction"], "--topic prediction: the config reads predictions. To do: "),
+        ("run", ["--dry-run", "--since", "soon"], "Expected how long ago (10m, 24h, 7d), or a moment"),
+        ("run", ["--since", "1h"], "--since is for --dry-run"),
+        ("run", ["--dry-run", "--resume-from", "mark"], "a dry run begins with fresh monitors"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_before_a_broker_is_asked(
-    asked: Asked, told: str, tmp_path: Path
+def test_what_cannot_be_meant_is_bad_usage_before_a_broker_is_asked(
+    command: str, asked: list[str], told: str, tmp_path: Path
 ) -> None:
-    path, _ = files(tmp_path)
-    with pytest.raises(UsageError, match=told):
-        replay(path, asked, "json", "warning")
+    path, data = files(tmp_path)
+    done = cli(command, path, *[str(data) if word == "DATA" else word for word in asked])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert told in " ".join(done.stderr.split())
 
 
 def test_what_a_service_waits_for_ends_a_replay() -> None:
