@@ -122,6 +122,50 @@ def test_two_silences_one_after_the_other_at_one_moment_give_two_ids():
     assert len({alert.id for alert in alerts[:-1]}) == len(alerts) - 1
 
 
+def test_what_is_blind_is_silenced_and_stays_blind():
+    events = [event(START_S + i, prediction=1, label=0, score="high") for i in range(200)]
+    items = [*events[:150], silence("s1", 0, 160), *events[150:]]
+    alerts = process(config(monitor("score", "score", repeat_every="0s")), *items)
+    assert told(alerts) == [
+        ("blind", "unusable values", False),
+        ("blind", "silenced", True),
+        ("blind", "unsilenced", False),
+    ]
+
+
+def test_a_silence_is_in_the_state_of_the_commit_that_says_so():
+    store = Store()
+    engine = store.engine(watch())
+    engine.process(mixed(steps(600, 400)))
+    store.take(engine)
+    engine = store.engine(watch())
+    engine.process(mixed([silence()], 600))
+    store.take(engine)
+    (still,) = store.engine(watch()).open()
+    assert still.alert.silenced
+    assert engine.control.fired == {"error": 1}  # saying it again is no new incident
+
+
+def test_a_command_makes_alerts_in_the_order_of_stream_keys_and_monitors():
+    """Not in that in which they came to be watched: a restart forgets it."""
+    draw = random.Random(4)
+    events = [
+        event(
+            START_S + i,
+            model="b" if i % 2 else "a",
+            features={"size": draw.gauss(1 + 9 * (i > 800), 1)}
+            | ({"age": draw.gauss(1 + 9 * (i > 800), 1)} if i > 9 else {}),
+        )
+        for i in range(1000)
+    ]
+    of = config(monitor("inputs", "feature", of="all", repeat_every="0s"))
+    alerts = process(of, events[1], *events, silence("s1", 0, 5000, "monitor=inputs"))
+    assert told(alerts[-4:]) == [("firing", "silenced", True)] * 4
+    assert [(alert.data.model, alert.data.signal["name"]) for alert in alerts[-4:]] == [
+        (model, name) for model in "ab" for name in ("age", "size")
+    ]
+
+
 # ---- accept
 
 
@@ -150,6 +194,38 @@ def test_accept_by_incident_touches_that_alert_only():
     output = engine.process(mixed([accept], 900))
     assert [(alert.data.monitor, alert.data.reason) for alert in output.alerts] == [("error", "accepted")]
     assert [one.alert.data.monitor for one in engine.open()] == ["again"]
+
+
+ACCEPTED = [
+    (("monitor=error",), 1, [0, 300]),
+    (("model=fraud",), 2, [0, 0]),
+    (("model=other",), 0, [300, 300]),
+    (("incident=none",), 0, [300, 300]),
+    (("incident!=none",), 0, [300, 300]),
+    (("monitor=error", "key=none"), 0, [300, 300]),
+]
+
+
+@pytest.mark.parametrize(("match", "about", "n"), ACCEPTED, ids=[" ".join(row[0]) for row in ACCEPTED])
+def test_what_begins_anew_is_what_an_accept_fits(match, about, n):
+    """With nothing open, too; but what names an open alert is about nothing when there is none."""
+    engine = Engine(config(monitor("error", "error"), monitor("again", "error")))
+    output = engine.process(mixed([*steps(300, 300), Accept(id="a1", author="ana", match=match)]))
+    assert (output.alerts, output.obeyed[0].watchers) == ([], about)
+    assert [gauge.n for gauge in engine.gauges()] == n
+
+
+def test_an_accept_is_in_the_state_of_the_commit_that_says_so():
+    store = Store()
+    engine = store.engine(watch())
+    engine.process(mixed(steps(600, 400)))
+    store.take(engine)
+    engine = store.engine(watch())
+    engine.process(mixed([Accept(id="a1", author="ana", match=("model=*",))], 600))
+    store.take(engine)
+    engine = store.engine(watch())
+    assert engine.open() == []
+    assert engine.gauges()[0].n == 0
 
 
 def test_accept_leaves_blindness_alone():

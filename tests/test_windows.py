@@ -109,6 +109,7 @@ def test_many_moments_are_covered_as_each_alone():
     assert mask.tolist() == [covering(windows, float(time_s)) is not None for time_s in times]
     assert covered(windows, np.array([T - 900 * HOUR])) is None
     assert covered([], times) is None
+    assert covered(windows, np.array([])) is None
 
 
 def test_moments_centuries_apart_cost_no_more_than_their_own_days():
@@ -136,6 +137,8 @@ WRONG = [
     ({"from": "2026-01-01T00:00:00Z"}, "expected either"),
     ({"from": "2026-01-01T00:00:00Z", "to": "2026-01-01T00:00:00Z"}, "is not after"),
     ({"from": "2026-01-01T00:00:00", "to": "2026-01-02T00:00:00Z"}, "with its zone"),
+    ({"from": "1969-12-31T23:59:59Z", "to": "2026-01-02T00:00:00Z"}, "from 1970 to 9999"),
+    ({"from": "2026-01-01T00:00:00Z", "weekly": {"from": "01:00", "to": "02:00"}}, "expected either"),
     ({"from": 5, "to": "2026-01-02T00:00:00Z"}, "expected a moment"),
     ({"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z", "weekly": {"from": "1:00", "to": "02:00"}},
      "pattern|match"),
