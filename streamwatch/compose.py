@@ -137,6 +137,78 @@ class Composer:
         )
         return fitted(alert)
 
+    def condition(
+        self,
+        monitor: str,
+        kind: str,
+        text: str,
+        model: str,
+        state: Literal["blind", "seeing"],
+        reason: str,
+        time_s: float,
+        what: str,
+        unseen: Unseen | None,
+        mute: InForce | None,
+    ) -> Alert:
+        """What keeps more than one monitor from seeing, or does no more. It is about no stream key, so its id is made
+        of what it says and when: the same whether the clock found it or an event."""
+        key = StreamKey(model, None)
+        alert_id = stable_id(self.source, monitor, text, model, state, reason, time_s)
+        data = AlertData(
+            key=dedup_key(self.source, key, monitor, text, BLIND),
+            reason=reason,
+            incident=None,
+            model=model,
+            version=None,
+            versions_seen=(),
+            segment={},
+            monitor=monitor,
+            signal={"kind": kind, "text": text},
+            detector={"name": "none"},
+            direction=None,
+            change=None,
+            onset=None,
+            unseen=unseen,
+            promise=Promise(),
+            labels=None,
+            silenced_by=None if mute is None else _silenced_by(mute, time_s),
+            evidence=(),
+            made_by=self.made_by,
+            owner=None,
+            runbook=None,
+            tags={},
+            summary=what,
+        )
+        alert = Alert(
+            id=alert_id,
+            source=self.source,
+            type=f"streamwatch.alert.{state}",
+            subject=model,
+            time=rfc3339(time_s),
+            dataschema=SCHEMA_ID,
+            severity="warning",
+            open=is_open(state),
+            silenced=mute is not None,
+            data=data,
+        )
+        return fitted(alert)
+
+    def condition_ended(self, said: Alert, time_s: float) -> Alert:
+        """Its end because somebody accepted it."""
+        data = said.data
+        return msgspec.structs.replace(
+            said,
+            id=stable_id(
+                self.source, data.monitor, data.signal["text"], data.model, "ended", "accepted", time_s
+            ),
+            type="streamwatch.alert.ended",
+            time=rfc3339(time_s),
+            open=False,
+            data=msgspec.structs.replace(
+                data, reason="accepted", made_by=self.made_by, summary=f"accepted: {data.summary}"
+            ),
+        )
+
     def ended(
         self, key: StreamKey, trail: Trail, digest: str, about: str, said: Alert, decision: Decision
     ) -> Alert:

@@ -47,6 +47,18 @@ class Versions(Frozen):
     )
 
 
+class Sight(Frozen):
+    """When the service as a whole, or a model, cannot be seen."""
+
+    silence: Seconds = Field(
+        21600.0,
+        description="a model without events for so long is blind; 0s = never; models.NAME.silence says else",
+    )
+    lag: Seconds = Field(
+        600.0, description="the records that are read next are older than this: blind; 0s = never"
+    )
+
+
 class Http(Frozen):
     host: str = Field("127.0.0.1", description="nothing listens beyond loopback unless told")
     port: int = Field(8080, ge=0, le=65535, description="0 = any free port (the log says which)")
@@ -96,6 +108,7 @@ class Config(Frozen):
     stall: Seconds = Field(60.0, description="a partition that cannot be fetched for so long is stalled")
     ahead: Seconds = Field(300.0, description="an event may be this much later than its record")
     versions: Versions = Field(default_factory=Versions, description="when a model's version is retired")
+    sight: Sight = Field(default_factory=Sight, description="when a model or the whole service cannot see")
     max_stream_keys: int = Field(10_000, ge=1, description="the one silent longest goes first, announced")
     watchdog: Seconds = Field(
         60.0, ge=30.0, description="no progress of the loop for so long ends the process"
@@ -131,6 +144,11 @@ class Config(Frozen):
     @property
     def input_topics(self) -> tuple[str, ...]:
         return tuple(topic for entry in self.inputs for topic in entry.topics)
+
+    def silence(self, model: str) -> float:
+        """Seconds without events after which a model is silent; 0: never."""
+        own = self.spec(model).silence
+        return self.sight.silence if own is None else own
 
     def spec(self, model: str) -> ModelSpec:
         """What is known of a model: its own entry, or the one for all."""

@@ -14,9 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from streamwatch import conditions
 from streamwatch.alerts import Alert, Labels
 from streamwatch.commands import command
 from streamwatch.compose import Composer
+from streamwatch.conditions import About, Conditions
 from streamwatch.config import Config
 from streamwatch.control import STATE_KEY, Control
 from streamwatch.decode import Decoder
@@ -25,6 +27,7 @@ from streamwatch.events import DeadLetter, Decoded, StreamKey
 from streamwatch.execute import Execution, Obeyed
 from streamwatch.join import PREFIX, Join
 from streamwatch.ledger import Ledger
+from streamwatch.notices import Notices
 from streamwatch.passage import Passage
 from streamwatch.plan import Plan, Unwatched, cut_of
 from streamwatch.policy import Decision
@@ -115,7 +118,9 @@ class Engine:
         late = any(spec.labels is not None for spec in config.models.values())
         self._join = Join(config, self._plan.needs_of_outcomes) if late else None
         self._voice = Voice(self._composer, self._ledger, self.control)
-        self._execution = Execution(self._plan, self._ledger, self.control, self._voice)
+        self._conditions = Conditions(self._composer, self.control)
+        self._notices = Notices(config, self._conditions, self._join, self._ledger.models)
+        self._execution = Execution(self._plan, self._ledger, self.control, self._voice, self._conditions)
 
     def process(self, batch: Batch) -> Output:
         commands = [
@@ -157,6 +162,7 @@ class Engine:
             self._plan,
             self._voice,
             self._ledger,
+            self._notices,
             traffic,
         )
         passage.run()
@@ -197,7 +203,7 @@ class Engine:
     def changes(self) -> dict[str, bytes | None]:
         """State that changed since the last call, by key; None = deleted. To be committed with the alerts."""
         join = {} if self._join is None else self._join.changes()
-        return {**self._ledger.changes(), **self.control.changes(), **join}
+        return {**self._ledger.changes(), **self.control.changes(), **self._conditions.changes(), **join}
 
     def mark(self) -> bytes:
         """What the task as a whole needs to go on."""
@@ -214,6 +220,9 @@ class Engine:
             said = state.get(STATE_KEY)
             content = None if said is None else unpack(STATE_KEY, said, STATE_KEY)
             engine.control.load(content, engine.stream_time_s)
+            if conditions.STATE_KEY in state:
+                where = conditions.STATE_KEY
+                engine._conditions.load(unpack(where, state[where], where))
             if engine._join is not None:
                 engine._join.load({key: data for key, data in state.items() if key.startswith(PREFIX)})
         kept: set[str] = set()
@@ -221,7 +230,7 @@ class Engine:
         alerts: list[Alert] = []
         decision = Decision("ended", "removed", engine.stream_time_s or 0.0)
         for where, data in sorted(state.items()):
-            if where == STATE_KEY or where.startswith(PREFIX):
+            if where in (STATE_KEY, conditions.STATE_KEY) or where.startswith(PREFIX):
                 continue
             stream, names, removed = engine._plan.load(unpack("key", data, where), where)
             kept.update(names)
@@ -239,6 +248,8 @@ class Engine:
                 engine._ledger.changed(stream.key)
             for watcher in stream.watchers.values():
                 engine._ledger.remind(stream, watcher)
+            engine._notices.heard(stream)
+        engine._notices.restored()
         engine.restored = Restored(
             len(engine._ledger.streams), tuple(sorted(kept)), tuple(sorted(dropped)), tuple(alerts)
         )
@@ -269,7 +280,16 @@ class Engine:
             for _, watcher in sorted(stream.watchers.items()):
                 for about, said in sorted(watcher.said.items()):
                     found.append(OpenAlert(said, watcher.standing(about).since_s))
-        return found
+        return found + [OpenAlert(*standing) for _, standing in sorted(self._conditions.standing.items())]
+
+    def on_clock(self, now_s: float) -> list[Alert]:
+        """What only time can show: models that are silent although all has been read by `now_s`, seconds since the
+        epoch. To be committed with what else is said; outside "live equals replay"."""
+        return self._notices.on_clock(now_s)
+
+    def on_input(self, about: About, blind: bool, detail: str, now_s: float) -> list[Alert]:
+        """What the transport tells of its inputs; as `on_clock`."""
+        return self._notices.on_input(about, blind, detail, now_s)
 
     def sketches(self) -> dict[tuple[StreamKey, str, str], Sketch]:
         """What watchers drew, by stream key, monitor and signal."""

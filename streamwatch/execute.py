@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from streamwatch.alerts import Alert
 from streamwatch.commands import Accept, Command, Pause, Silence
+from streamwatch.conditions import Conditions
 from streamwatch.control import Control
 from streamwatch.ledger import Ledger
 from streamwatch.matchers import OPEN_ALERT, Matcher, fit, matchers
@@ -25,7 +26,10 @@ class Obeyed(NamedTuple):
 
 
 class Execution:
-    def __init__(self, plan: Plan, ledger: Ledger, control: Control, voice: Voice) -> None:
+    def __init__(
+        self, plan: Plan, ledger: Ledger, control: Control, voice: Voice, conditions: Conditions
+    ) -> None:
+        self._conditions = conditions
         self._plan = plan
         self._ledger = ledger
         self._control = control
@@ -49,6 +53,9 @@ class Execution:
                     ended = self._accepted(wanted, stream, watcher, now_s)
                     found += ended is not None
                     alerts += ended or ()
+                ended_too = self._conditions.accept(wanted, now_s)
+                found += len(ended_too)
+                alerts += ended_too
         return alerts, Obeyed(command, found)
 
     def _watchers(self) -> Iterator[tuple[Stream, Watcher]]:

@@ -16,10 +16,10 @@ Times are stream time, so a restart or a replay joins the same.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote, unquote
 
 import numpy as np
@@ -37,6 +37,7 @@ from streamwatch.traffic import Outcomes, Rows
 
 COVERAGE_OF: Final = 1_000  # predictions that left last
 DELAYS_OF: Final = 256  # of those with a label, the last
+LOOK_OF: Final = 100
 MOST_EARLY: Final = 100_000
 PREFIX: Final = "labels:"
 _MODEL: Final = "labels:model:"
@@ -45,10 +46,22 @@ _WORDS: Final = "labels:words"
 _PRIOR: Final = -(2**62)  # before all records of a batch
 
 
+class LabelLook(NamedTuple):
+    """At a row: of the last `of` predictions that left so many had no label (`unlabelled`), and so many of the last 100
+    were pushed out before their time."""
+
+    row: int
+    model: str
+    of: int
+    unlabelled: int
+    pushed: int
+
+
 @dataclass(slots=True, eq=False)
 class _Model:
     """A model whose labels come late. `labelled` (k,): of the last predictions that left, which had a label;
-    `delays_s`: of the last that had one. `gone_at`: in this batch, the row before which each of the last left."""
+    `delays_s`: of the last that had one. `gone_at`: in this batch, the row before which each of the last left.
+    `left`: how many have left since the beginning; `pushed`: of the last, which were pushed out."""
 
     name: str
     spec: LabelsSpec
@@ -56,13 +69,27 @@ class _Model:
     labelled: Bools = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
     delays_s: Floats = field(default_factory=lambda: np.zeros(0))
     gone_at: Rows = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    left: int = 0
+    pushed: Bools = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
     changed: bool = False
 
     def forget(self) -> None:
         """What is not among the last any more; a new batch begins."""
         self.labelled = self.labelled[-COVERAGE_OF:]
         self.delays_s = self.delays_s[-DELAYS_OF:]
+        self.pushed = self.pushed[-LOOK_OF:]
         self.gone_at = np.zeros(0, dtype=np.int64)
+
+    def looks(self) -> Iterator[LabelLook]:
+        """At every so many predictions that have left in this batch: how labels stand."""
+        new = len(self.gone_at)
+        for count in range(-(-(self.left - new + 1) // LOOK_OF) * LOOK_OF, self.left + 1, LOOK_OF):
+            ago = self.left - count
+            until = len(self.labelled) - ago
+            last = self.labelled[max(0, until - COVERAGE_OF) : until]
+            pushed = self.pushed[: len(self.pushed) - ago][-LOOK_OF:]
+            row = int(self.gone_at[new - ago - 1])
+            yield LabelLook(row, self.name, len(last), int((~last).sum()), int(pushed.sum()))
 
     def standing(self, row: int) -> Labels:
         """How labels stood at a row of this batch."""
@@ -109,6 +136,10 @@ class Join:
         """How the labels of a model stood at a row of the traffic that `place` has told of."""
         found = self._models.get(model)
         return None if found is None else found.standing(row)
+
+    def looks(self) -> list[LabelLook]:
+        """Of this batch, after `place`."""
+        return [look for model in self._models.values() if model is not None for look in model.looks()]
 
     def place(self, new_rows: Rows, count: int) -> None:
         """Where events are in the traffic: (n,) row of each; `count` rows in all."""
@@ -317,6 +348,8 @@ class Join:
         model.labelled = np.concatenate((model.labelled, labelled))
         model.delays_s = np.concatenate((model.delays_s, (gone.slot_s - gone.stream_s)[labelled]))
         model.gone_at = leaves
+        model.left += len(gone)
+        model.pushed = np.concatenate((model.pushed, pushed))
         model.changed = True
         self.counts["pushed out"] += int(pushed.sum())
         absent = ~labelled & ~pushed if spec.absent_means != "drop" else np.zeros(len(gone), dtype=np.bool_)
@@ -432,6 +465,8 @@ class Join:
                     "model": model.name,
                     "labelled": np.packbits(model.labelled[-COVERAGE_OF:]).tobytes(),
                     "n": min(len(model.labelled), COVERAGE_OF),
+                    "left": model.left,
+                    "pushed": model.pushed[-LOOK_OF:].tobytes(),
                     "delays_s": model.delays_s[-DELAYS_OF:].tobytes(),
                 }
                 changed[f"{model.lane.name}:stats"] = pack("stats", stats)
@@ -470,6 +505,8 @@ class Join:
                     bits = np.frombuffer(content["labelled"], dtype=np.uint8)
                     model.labelled = np.unpackbits(bits, count=int(content["n"])).astype(np.bool_)
                     model.delays_s = np.frombuffer(content["delays_s"], dtype=np.float64)
+                    model.left = int(content["left"])
+                    model.pushed = np.frombuffer(content["pushed"], dtype=np.bool_)
         except (KeyError, TypeError, ValueError) as error:
             raise StateDamaged(f"state of labels: {error!r}") from error
         return lost

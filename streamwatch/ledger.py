@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Iterator
 from itertools import count
 
@@ -13,12 +14,13 @@ from streamwatch.watcher import Watcher
 
 
 class Ledger:
-    """`streams` and `versions` (the streams of each model and version) are read freely; they change through `open`
-    and `close`."""
+    """`streams`, `versions` (the streams of each model and version) and `models` (the number of streams of each) are
+    read freely; they change through `open` and `close`."""
 
     def __init__(self) -> None:
         self.streams: dict[StreamKey, Stream] = {}
         self.versions: dict[tuple[str, str], dict[StreamKey, Stream]] = {}
+        self.models: Counter[str] = Counter()
         self._changed: set[StreamKey] = set()
         self._gone: set[StreamKey] = set()
         self._due: list[tuple[float, tuple[Order, int, str, str], int, StreamKey]] = []
@@ -27,6 +29,7 @@ class Ledger:
     def open(self, stream: Stream) -> None:
         key = stream.key
         self.streams[key] = stream
+        self.models[key.model] += 1
         if key.version is not None:
             self.versions.setdefault((key.model, key.version), {})[key] = stream
         self._gone.discard(key)
@@ -34,6 +37,9 @@ class Ledger:
     def close(self, key: StreamKey) -> Stream:
         """The stream goes: nothing of it is due any more, and its state is deleted with the next commit."""
         stream = self.streams.pop(key)
+        self.models[key.model] -= 1
+        if not self.models[key.model]:
+            del self.models[key.model]
         if key.version is not None:
             of_version = self.versions[key.model, key.version]
             del of_version[key]

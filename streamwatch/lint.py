@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from streamwatch import conditions
 from streamwatch.config import Config, Monitor
 from streamwatch.detectors import DETECTORS
 from streamwatch.detectors.river import Eddm, Kswin, PageHinkley
@@ -49,6 +50,10 @@ def conflicts(config: Config) -> Iterator[Finding]:
     yield from _labels(config)
     for position, monitor in enumerate(config.monitors):
         loc = ("monitors", position)
+        if monitor.name == conditions.MONITOR:
+            yield Finding(
+                (*loc, "name"), f"alerts of the whole service are named {monitor.name}", "choose another"
+            )
         yield from _names(config, monitor, loc)
         yield from _form(monitor, loc)
         yield from _kinds(config, monitor, loc)

@@ -18,6 +18,7 @@ from streamwatch.config import Config
 from streamwatch.detectors.base import Detection
 from streamwatch.events import StreamKey
 from streamwatch.ledger import Ledger
+from streamwatch.notices import Notices
 from streamwatch.plan import Plan, Readings, cut_of
 from streamwatch.policy import (
     Decision,
@@ -48,12 +49,14 @@ class Passage:
         plan: Plan,
         voice: Voice,
         ledger: Ledger,
+        notices: Notices,
         traffic: Traffic,
     ) -> None:
         self._config = config
         self._plan = plan
         self._voice = voice
         self._ledger = ledger
+        self._notices = notices
         events = traffic.events
         self._traffic = traffic
         self._events = events
@@ -66,6 +69,7 @@ class Passage:
             events.version,
             frozenset(events.version),
             traffic.stream_s,
+            traffic.arrived_s,
         )
         self._cuts: dict[Cut, Keyed] = {cut: keyed(events, cut) for cut in plan.cuts}
         # Outcomes open no stream, keep none alive and retire none: only events do.
@@ -84,6 +88,7 @@ class Passage:
         return float(self._track.stream_s[-1])
 
     def run(self) -> None:
+        self._notices.begin(self._traffic)
         start, stop = 0, len(self._events)
         retire_at = self._next_retired(start)
         while start < stop:
@@ -97,6 +102,7 @@ class Passage:
                 retire_at = self._next_retired(start if retired else start + 1)
             else:
                 self._end(self._silent_longest(start), "evicted", start)
+        self._notices.end()
 
     def unusable(self) -> Mapping[str, int]:
         """Values that could not be used, by monitor; counted once."""
@@ -316,6 +322,7 @@ class Passage:
         stream_s = self._track.stream_s
         for due_s, stream, watcher, about in self._ledger.due(float(stream_s[row])):
             at = int(np.searchsorted(stream_s, due_s, side="left"))
+            self.alerts.extend(self._notices.until(at, due_s))
             stream.forward(self._track, at)
             policy, now_s = watcher.monitor.policy, float(stream_s[at])
             decision: Decision | None
@@ -335,6 +342,7 @@ class Passage:
             if decision is not None:
                 self._say(at, stream, watcher, about, decision, drift)
             self._ledger.remind(stream, watcher)
+        self.alerts.extend(self._notices.until(row, float(stream_s[row])))
 
     def _say(
         self,

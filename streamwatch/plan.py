@@ -343,6 +343,7 @@ def _spec(spec: ModelSpec, of_labels: bool) -> dict[str, Any]:
     """What of a model's entry gives a signal its meaning."""
     said = plain(spec)
     labels = said.pop("labels")
+    del said["silence"]
     if of_labels and labels is not None:
         names = ("wait", "read", "absent_means", "conflict", "sample")
         said["labels"] = {name: labels[name] for name in names}

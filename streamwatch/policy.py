@@ -49,6 +49,8 @@ Reason = Literal[
     "first", "improved", "turned", "worse", "reminder", "quiet",
     "unusable values", "no values", "usable again",
     "silenced", "unsilenced",
+    "silent", "heard again", "few labels", "labels again", "label buffer full", "room again",
+    "partition stalled", "partition moves", "records lost", "reads on", "lag", "caught up", "key in two partitions",
     "retired", "evicted", "removed", "accepted",
     "other direction", "small", "known",
 ]  # fmt: skip

@@ -24,6 +24,7 @@ from streamwatch.categories import segment_values, text
 from streamwatch.events import Events, Needs
 from streamwatch.labels import LabelsSpec
 from streamwatch.series import Kind, Reading
+from streamwatch.units import Seconds
 from streamwatch.where import Where
 
 __all__ = ["ModelSpec", "Signal", "SignalKind", "Task", "Where", "segment_values"]
@@ -44,6 +45,9 @@ class ModelSpec(BaseModel):
     positive: str | int | float | bool = Field(
         1,
         description="the positive class of a binary task; 1, 1.0 and true are the same, the text '1' is not",
+    )
+    silence: Seconds | None = Field(
+        None, description="without events for so long it is blind; default: sight.silence"
     )
     labels: LabelsSpec | None = Field(
         None,

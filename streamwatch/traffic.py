@@ -55,6 +55,7 @@ class Traffic:
     outcome   (n,) which are outcomes; None: none
     source, offset  of the record of each row; `source` indexes `sources`
     stream_s  (n,) stream time at each row, ascending
+    arrived_s (n,) the time of the record of an event; below 0 if it has none, and of outcomes
     labels    how the labels of a model stood at a row: for alerts of performance
     """
 
@@ -64,16 +65,27 @@ class Traffic:
     source: npt.NDArray[np.int32]
     offset: Rows
     stream_s: Floats
+    arrived_s: Floats
     labels: Callable[[str, int], Labels | None] = _no_labels
 
     def __len__(self) -> int:
         return len(self.events)
 
 
+def _arrived_s(batch: Batch, events: Events) -> Floats:
+    return batch.timestamp_ms[events.record] / 1000.0
+
+
 def plain(batch: Batch, events: Events, stream_s: Floats) -> Traffic:
     """Events alone."""
     return Traffic(
-        events, None, batch.sources, batch.source[events.record], batch.offset[events.record], stream_s
+        events,
+        None,
+        batch.sources,
+        batch.source[events.record],
+        batch.offset[events.record],
+        stream_s,
+        _arrived_s(batch, events),
     )
 
 
@@ -111,5 +123,6 @@ def merged(batch: Batch, events: Events, stream_s: Floats, outcomes: Outcomes) -
         source.astype(np.int32),
         np.concatenate((outcomes.offset, batch.offset[events.record]))[order],
         np.concatenate((outcomes.stream_s, stream_s))[order],
+        np.concatenate((np.full(k, -1.0), _arrived_s(batch, events)))[order],
     )
     return traffic, new[k:]

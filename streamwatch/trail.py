@@ -29,7 +29,8 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Track:
-    """The columns of one batch that trails read, by event: source index and offset of its record, stream time."""
+    """The columns of one batch that trails read, by event: source index and offset of its record, stream time, and
+    the time of the record."""
 
     sources: tuple[Source, ...]
     source: npt.NDArray[np.int32]
@@ -38,16 +39,29 @@ class Track:
     version: Sequence[str | None]
     versions: frozenset[str | None]
     stream_s: npt.NDArray[np.float64]
+    arrived_s: npt.NDArray[np.float64]
 
 
 class Trail:
     """Counts, last ids, versions, and per input partition the offsets: first, last, and at checkpoints."""
 
-    __slots__ = ("_rows", "checkpoints", "first", "ids", "last", "last_id", "last_s", "n", "versions")
+    __slots__ = (
+        "_rows",
+        "arrived_s",
+        "checkpoints",
+        "first",
+        "ids",
+        "last",
+        "last_id",
+        "last_s",
+        "n",
+        "versions",
+    )
 
     def __init__(self) -> None:
         self.n = 0
         self.last_s = 0.0
+        self.arrived_s = -1.0
         self.last_id: str | None = None
         self.ids: list[tuple[str | None, Source]] = []
         self.versions: list[str] = []
@@ -84,6 +98,7 @@ class Trail:
         self.n += len(rows)
         self.last_id = track.id[final]
         self.last_s = float(track.stream_s[final])
+        self.arrived_s = float(track.arrived_s[final])
         for row in rows[-SAMPLES:].tolist():
             self.ids.append((track.id[row], track.sources[track.source[row]]))
         del self.ids[:-SAMPLES]
@@ -130,6 +145,7 @@ class Trail:
         return {
             "n": self.n,
             "last_s": self.last_s,
+            "arrived_s": self.arrived_s,
             "last_id": self.last_id,
             "ids": [[event_id, *source] for event_id, source in self.ids],
             "versions": self.versions,
@@ -148,6 +164,7 @@ class Trail:
         try:
             trail.n = _count(dump["n"])
             trail.last_s = float(dump["last_s"])
+            trail.arrived_s = float(dump["arrived_s"])
             trail.last_id = dump["last_id"]
             trail.ids = [(event_id, Source(str(topic), int(part))) for event_id, topic, part in dump["ids"]]
             trail.versions = [str(version) for version in dump["versions"]]

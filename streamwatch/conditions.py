@@ -1,0 +1,140 @@
+"""What keeps more than one monitor from seeing: a model without events, labels that stay away, an input that stalls.
+
+Each is one `blind` alert with its own reason when it begins, and one `seeing` when it ends, in the name of the
+service: their monitor is called `service`. What only the clock can show (`on_clock`) is outside "live equals replay".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from streamwatch.alerts import Alert, Unseen
+from streamwatch.compose import Composer
+from streamwatch.control import Control
+from streamwatch.errors import StateDamaged
+from streamwatch.matchers import Matcher, fit
+from streamwatch.state import pack
+from streamwatch.windows import covering
+
+STATE_KEY = "conditions"
+MONITOR = "service"
+ALL_MODELS = "*"
+
+Kind = Literal["events", "coverage", "buffer", "stalled", "lost", "lag", "partition"]
+
+
+class About(NamedTuple):
+    """What cannot be seen: the events or labels of a model, or an input (`place` is its partition)."""
+
+    kind: Kind
+    model: str = ALL_MODELS
+    place: str = ""
+
+    @property
+    def text(self) -> str:
+        return f"{self.kind} {self.place}" if self.place else self.kind
+
+
+class Standing(NamedTuple):
+    alert: Alert
+    since_s: float
+
+
+class Conditions:
+    def __init__(self, composer: Composer, control: Control) -> None:
+        self._composer = composer
+        self._control = control
+        self._changed = False
+        self._accepted: set[About] = set()
+        self.standing: dict[About, Standing] = {}
+
+    def known(self, about: About) -> bool:
+        """Whether it was said, or accepted, and is not over."""
+        return about in self.standing or about in self._accepted
+
+    def blind(
+        self, about: About, reason: str, time_s: float, what: str, unseen: Unseen | None = None
+    ) -> list[Alert]:
+        """Nothing if it was said already, or accepted. `what` is the sentence of the summary."""
+        if self.known(about):
+            return []
+        alert = self._alert(about, "blind", reason, time_s, what, unseen)
+        self.standing[about] = Standing(alert, time_s)
+        self._changed = True
+        return [alert]
+
+    def seeing(self, about: About, reason: str, time_s: float, what: str) -> list[Alert]:
+        """Nothing if nothing stands."""
+        if about in self._accepted:
+            self._accepted.remove(about)
+            self._changed = True
+        if self.standing.pop(about, None) is None:
+            return []
+        self._changed = True
+        return [self._alert(about, "seeing", reason, time_s, what, None)]
+
+    def accept(self, wanted: Sequence[Matcher], time_s: float) -> list[Alert]:
+        """What fits ends, and is not said again before it was over once: a model that was taken out of service."""
+        ended: list[Alert] = []
+        for about, (alert, _) in sorted(self.standing.items()):
+            subject = {**_subject(about), "incident": "", "key": alert.data.key}
+            if fit(wanted, subject):
+                del self.standing[about]
+                self._accepted.add(about)
+                self._changed = True
+                ended.append(self._composer.condition_ended(alert, time_s))
+        return ended
+
+    def _alert(
+        self,
+        about: About,
+        state: Literal["blind", "seeing"],
+        reason: str,
+        time_s: float,
+        what: str,
+        unseen: Unseen | None,
+    ) -> Alert:
+        mutes = self._control.applied(_subject(about)).mutes if self._control.windows else ()
+        return self._composer.condition(
+            MONITOR,
+            about.kind,
+            about.text,
+            about.model,
+            state,
+            reason,
+            time_s,
+            what,
+            unseen,
+            covering(mutes, time_s),
+        )
+
+    def changes(self) -> dict[str, bytes | None]:
+        """As `Ledger.changes`."""
+        if not self._changed:
+            return {}
+        self._changed = False
+        rows = [
+            [*about, standing.since_s, msgspec.to_builtins(standing.alert)]
+            for about, standing in sorted(self.standing.items())
+        ]
+        accepted = [list(about) for about in sorted(self._accepted)]
+        return {STATE_KEY: pack(STATE_KEY, {"standing": rows, "accepted": accepted})}
+
+    def load(self, content: Mapping[str, Any]) -> None:
+        """StateDamaged if it is not what `changes` wrote."""
+        try:
+            for kind, model, place, since_s, alert in content["standing"]:
+                about = About(kind, str(model), str(place))
+                self.standing[about] = Standing(msgspec.convert(alert, Alert), float(since_s))
+            for kind, model, place in content["accepted"]:
+                self._accepted.add(About(kind, str(model), str(place)))
+        except (KeyError, TypeError, ValueError) as error:
+            raise StateDamaged(f"state {STATE_KEY}: {error!r}") from error
+
+
+def _subject(about: About) -> dict[str, str]:
+    """What matchers look at."""
+    return {"model": about.model, "monitor": MONITOR, "signal": about.text, "severity": "warning"}
