@@ -20,7 +20,7 @@ from kafka.record import MemoryRecords
 
 from streamwatch.transports.kafka import reader
 from streamwatch.transports.kafka.columns import Rows, pieces
-from streamwatch.transports.kafka.reader import Chunk, columnar, unexpected
+from streamwatch.transports.kafka.reader import Chunk, columnar, unexpected, whole_fetches
 from tests.conftest import SharedBroker
 from tests.kafka.chunks import PART, Aborted, Of, Outcome, Record, read
 from tests.kafka.drive import driven, service
@@ -421,3 +421,24 @@ def test_the_service_reads_with_either_class_and_says_which(
     assert [line["detail"] for line in said] == (
         [] if known else ["kafka-python is 3.0.12, and not 2.9.x: a record costs four times as much to read"]
     )
+
+
+class TwoThreads:
+    """Of kafka-python's fetcher: the answers that wait to be taken, and what asks for more."""
+
+    def __init__(self) -> None:
+        self._completed_fetches: list[str] = []
+
+    def _create_fetch_requests(self) -> dict[int, str]:
+        return {1: "whatever is not in an answer that waits"}
+
+
+def test_no_fetch_goes_out_while_an_answer_waits_to_be_taken() -> None:
+    """Else one for the quiet partitions alone would hold up the busy ones."""
+    fetcher = TwoThreads()
+    whole_fetches(fetcher)
+    assert fetcher._create_fetch_requests()
+    fetcher._completed_fetches.append("came just now")
+    assert fetcher._create_fetch_requests() == {}
+    fetcher._completed_fetches.clear()
+    assert fetcher._create_fetch_requests()

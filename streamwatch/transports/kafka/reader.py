@@ -63,10 +63,22 @@ _DECODE = {1: "gzip", 2: "snappy", 3: "lz4", 4: "zstd"}
 
 
 def columnar(consumer: Any) -> str | None:
-    """Let `consumer`'s polls give Columns instead of ConsumerRecords; None, or why they do not."""
+    """Let `consumer`'s polls give Columns instead of ConsumerRecords, and its fetches be whole; None, or why not."""
     if (reason := unexpected(Fetcher.PartitionRecords, kafka.__version__)) is None:
         consumer._fetcher.PartitionRecords = Chunk
+        whole_fetches(consumer._fetcher)
     return reason
+
+
+def whole_fetches(fetcher: Any) -> None:
+    """Send no fetch while an answer waits to be taken, which is what kafka-python means to do.
+
+    It looks on one thread and sends on another: an answer that comes between the two leaves out its partitions, and
+    the fetch of the quiet ones alone then waits at the broker for `fetch_max_wait_ms`, with nobody else fetched.
+    (Measured: one quiet partition beside four with 1,000 events a second, p99 of an alert 142 ms, with this 62.)
+    """
+    create = fetcher._create_fetch_requests
+    fetcher._create_fetch_requests = lambda: {} if fetcher._completed_fetches else create()
 
 
 def unexpected(stock: Any, release: str) -> str | None:
