@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from streamwatch.alerts import Alert
+from streamwatch.conditions import About
 from streamwatch.config import Config
 from streamwatch.engine import Engine
 from streamwatch.errors import PlatformError
@@ -20,7 +21,7 @@ from streamwatch.execute import Obeyed
 from streamwatch.observer import Observer, Silent, Work
 from streamwatch.plan import Unwatched
 from streamwatch.records import Batch, Commit, Source
-from streamwatch.transports.base import Closed, Opened, Stalled, Transport
+from streamwatch.transports.base import Closed, Idle, Lagging, Opened, Stalled, Transport
 
 # With 50 or 100 ms a join of the group hung for ever in 4 of 90 starts; with 200 ms and more in none.
 POLL_S = 0.25
@@ -74,6 +75,7 @@ def run(
     clock: Callable[[], float] = time.monotonic,
     most_records: int = MOST_RECORDS,
     sketch: bool = False,
+    wall: Callable[[], float] = time.time,
 ) -> Total:
     """Run until `stop` is set or the transport is finished; then commit what is processed, and close it.
 
@@ -81,7 +83,7 @@ def run(
     by the transport's next Opened. Commits at once when there is something to say, else every `commit_every_s`
     (default: the config's), if anything was processed. `sketch`: engines draw what they read.
     """
-    loop = _Loop(transport, config, observe or Silent(), commit_every_s, clock, most_records, sketch)
+    loop = _Loop(transport, config, observe or Silent(), commit_every_s, clock, most_records, sketch, wall)
     try:
         while not stop.is_set():
             loop.turn()
@@ -102,6 +104,7 @@ class _Task:
         self.engine = engine
         self.offsets: dict[Source, int] = dict(opened.offsets)
         self.committed_at = now
+        self.lost: list[Source] = []
         self.begin()
 
     def begin(self) -> None:
@@ -163,6 +166,7 @@ class _Loop:
         clock: Callable[[], float],
         most_records: int,
         sketch: bool,
+        wall: Callable[[], float],
     ) -> None:
         self.transport = transport
         self.config = config
@@ -171,6 +175,7 @@ class _Loop:
         self.clock = clock
         self.most_records = most_records
         self.sketch = sketch
+        self.wall = wall
         self.tasks: dict[int, _Task] = {}
         # Dropped by us, after a failed commit: their records are void until the next Opened.
         self.dropped: set[int] = set()
@@ -197,11 +202,19 @@ class _Loop:
                     self.observe.closed(happening)
                 case Stalled():
                     self.observe.stalled(happening)
+                    about = About("stalled", place=_place(happening.source))
+                    self.notice(happening.task, about, happening.stalled, _stalled(happening))
+                case Lagging():
+                    self.notice(happening.task, About("lag"), happening.lagging, happening.detail)
+                case Idle():
+                    if happening.task in self.tasks:
+                        task = self.tasks[happening.task]
+                        task.alerts.extend(task.engine.on_clock(happening.at_s))
                 case Batch():
                     self.process(happening)
         now = self.clock()
         for number, task in list(self.tasks.items()):
-            if task.uncommitted and now - task.committed_at >= self.commit_every_s:
+            if task.says_something or (task.uncommitted and now - task.committed_at >= self.commit_every_s):
                 self.commit(number, task)
         engines = {number: task.engine for number, task in self.tasks.items()}
         self.observe.turned(self.transport.progress(), engines, not self.retry_in_s)
@@ -215,6 +228,12 @@ class _Loop:
         self.dropped.discard(opened.task)
         self.observe.restored(opened.task, engine.restored, self.clock() - began)
         task.alerts.extend(engine.restored.alerts)
+        for source, count in sorted(opened.lost.items()):
+            detail = f"{count:,} records of {_place(source)} were deleted before they were read"
+            task.alerts.extend(
+                engine.on_input(About("lost", place=_place(source)), True, detail, self.wall())
+            )
+        task.lost = sorted(opened.lost)
         if task.says_something:
             self.commit(opened.task, task)
 
@@ -225,9 +244,24 @@ class _Loop:
                 if batch.task in self.dropped:
                     return
                 raise RuntimeError(f"the transport gave records of task {batch.task}, which is not open")
+            self.reads_on(task)
             task.process(batch.rows(start, min(start + self.most_records, len(batch))))
             if task.says_something:
                 self.commit(batch.task, task)
+
+    def notice(self, number: int, about: About, blind: bool, detail: str) -> None:
+        task = self.tasks.get(number)
+        if task is not None:
+            task.alerts.extend(task.engine.on_input(about, blind, detail, self.wall()))
+
+    def reads_on(self, task: _Task) -> None:
+        """What was lost is behind us."""
+        for source in task.lost:
+            detail = f"{_place(source)} is read on behind what was lost"
+            task.alerts.extend(
+                task.engine.on_input(About("lost", place=_place(source)), False, detail, self.wall())
+            )
+        task.lost = []
 
     def commit(self, number: int, task: _Task) -> None:
         work = task.work(number)
@@ -271,3 +305,14 @@ class _Loop:
 
     def total(self, committed: bool) -> Total:
         return Total(**self.counts, committed=committed)
+
+
+def _place(source: Source) -> str:
+    return f"{source.topic}/{source.partition}"
+
+
+def _stalled(happening: Stalled) -> str:
+    place = _place(happening.source)
+    if not happening.stalled:
+        return f"{place} gives records again, or is at its end"
+    return f"{place} gives nothing and holds all others back: {happening.detail}"

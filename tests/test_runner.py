@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -19,7 +20,8 @@ from streamwatch.errors import (
 from streamwatch.observer import Silent, Work
 from streamwatch.records import Batch, Commit, Source
 from streamwatch.runner import FORGIVEN_S, Total, backoff_s, run
-from streamwatch.transports.base import Closed, Happening, Opened, Progress
+from streamwatch.transports.base import Closed, Happening, Idle, Lagging, Opened, Progress, Stalled
+from streamwatch.transports.kafka.lagging import Lag
 from tests.build import START_S, batch, config, event, monitor
 from tests.samples import Clock
 
@@ -325,3 +327,73 @@ def test_each_turn_is_told_once_also_one_that_failed() -> None:
     told = Told()
     play(Script([OPENED], BrokerUnreachable("away"), [bad(1)], []), told=told)
     assert told.turns == [True, False, True, True]
+
+
+# ---- what only the transport or the clock can show
+
+
+def said(script: Script) -> list[tuple[str, str]]:
+    alerts = [json.loads(message.value or b"{}") for commit in script.commits for message in commit.alerts]
+    return [(alert["type"].rpartition(".")[2], alert["data"]["reason"]) for alert in alerts]
+
+
+def test_a_stalled_partition_is_one_blind_alert_and_one_seeing() -> None:
+    stalled = Stalled(0, SOURCE, True, "nothing fetched")
+    script = Script([OPENED], [stalled], [stalled], [replace(stalled, stalled=False)])
+    play(script)
+    assert said(script) == [("blind", "partition stalled"), ("seeing", "partition moves")]
+
+
+def test_records_that_were_lost_are_told_at_once_and_over_when_the_next_are_read() -> None:
+    script = Script([replace(OPENED, lost={SOURCE: 7})], [records(1)])
+    play(script)
+    assert said(script) == [("blind", "records lost"), ("seeing", "reads on")]
+    summary = json.loads(script.commits[0].alerts[0].value or b"")["data"]["summary"]
+    assert summary == "7 records of predictions/0 were deleted before they were read"
+
+
+def test_a_task_that_is_behind_says_so() -> None:
+    script = Script([OPENED], [Lagging(0, True, "old")], [Lagging(0, False, "young")])
+    play(script)
+    assert said(script) == [("blind", "lag"), ("seeing", "caught up")]
+
+
+def test_a_model_that_is_silent_when_all_is_read_is_found_by_the_clock() -> None:
+    events = batch([event(START_S, label=0, prediction=0)])
+    script = Script([OPENED], [events], [Idle(0, START_S + 5 * 3600)], [Idle(0, START_S + 7 * 3600)])
+    play(script)
+    assert said(script) == [("blind", "silent")]
+
+
+def test_what_is_told_of_a_task_that_is_not_ours_any_more_is_passed_over() -> None:
+    script = Script([Stalled(0, SOURCE, True, "")], [Lagging(0, True, "")], [Idle(0, START_S)])
+    play(script)
+    assert said(script) == []
+
+
+AGES = [
+    # seconds since the last; age of the records; told
+    (0, 700, None),
+    (59, 700, None),
+    (1, 700, True),
+    (100, 800, None),
+    (1, 10, False),
+    (1, 10, None),
+    (1, 700, None),
+    (30, 10, None),
+    (1, 700, None),
+    (59, 700, None),
+    (1, 700, True),
+]
+
+
+def test_a_task_is_behind_when_what_it_reads_has_been_old_for_a_minute() -> None:
+    lag, now_s = Lag(0, 600.0), START_S
+    for after_s, age_s, expected in AGES:
+        now_s += after_s
+        told = lag.read(batch([event(now_s - age_s)]), now_s)
+        assert (None if told is None else told.lagging) is expected
+    ended = lag.ended()
+    assert ended is not None
+    assert not ended.lagging
+    assert Lag(0, 0.0).read(batch([event(0.0)]), now_s) is None

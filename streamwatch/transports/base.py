@@ -46,7 +46,25 @@ class Stalled:
     detail: str = ""
 
 
-Happening = Opened | Closed | Stalled | Batch
+@dataclass(frozen=True, slots=True)
+class Lagging:
+    """The task is behind by more than the config's `sight.lag` (`lagging`), or is not any more."""
+
+    task: int
+    lagging: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """All records that had come by a moment (`at_s`, seconds since the epoch) have been handed out: what has not been
+    heard of by then is silent. Only a transport that is read as it is written can say so."""
+
+    task: int
+    at_s: float
+
+
+Happening = Opened | Closed | Stalled | Lagging | Idle | Batch
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from streamwatch.config import Config
 from streamwatch.records import Batch, Source
 from streamwatch.transports.base import Stalled
 from streamwatch.transports.kafka.columns import Columns
+from streamwatch.transports.kafka.lagging import Lag
 from streamwatch.transports.order import CONTROL, Merge, kinds
 
 # A partition is paused when so many of its records wait for others, and goes on at half of it.
@@ -37,7 +38,7 @@ class Flow:
     """One task. Only what is in `sources` holds the others back."""
 
     def __init__(self, config: Config, task: int) -> None:
-        self._task = task
+        self.task = task
         self._idle_s = config.idle
         self._stall_s = config.stall
         self._kinds = kinds(config)
@@ -51,6 +52,8 @@ class Flow:
         self._fed_at: dict[Source, float] = {}
         self._behind: dict[Source, tuple[int | None, float]] = {}
         self._stalled: set[Source] = set()
+        self._ended = False
+        self.lag = Lag(task, config.sight.lag)
 
     # Places
 
@@ -61,7 +64,7 @@ class Flow:
         """
         self._overtaken += self._merge.overtaken
         self._begun = {source: positions[source] for source in sources}
-        self._merge = Merge(self._task, self._begun, self._kinds)
+        self._merge = Merge(self.task, self._begun, self._kinds)
         self._more = False
         self._paused.clear()
         self._passed.clear()
@@ -151,14 +154,22 @@ class Flow:
         # Two moments: a record that arrives while nothing waited is not to wait for the next leisurely question.
         self._ask_at = now + (ASK_AGAIN_S if ends is None else ASK_EVERY_S)
         self._ask_idle_at = now + ASK_IDLE_S
+        self._ended = ends is not None
         for source in self.sources:
             position = positions.get(source)
             if ends is not None and position is not None and position >= ends[source]:
                 self._passed[source] = now - self._wait_s(source)
                 self._behind.pop(source, None)
-            elif not self._merge.buffered(source):
+                continue
+            self._ended = False
+            if not self._merge.buffered(source):
                 at, since = self._behind.get(source, (position, now))
                 self._behind[source] = (position, since if at == position else now)
+
+    def take_ended(self) -> bool:
+        """Whether the last answer, if it is new, said that all is read, and nothing waits any more."""
+        ended, self._ended = self._ended, False
+        return ended and self._merge.next_arrived is None
 
     def stalls(self, now: float) -> Iterator[Stalled]:
         """Partitions that have given nothing for `stall` although they are not at their end, and those that do
@@ -167,10 +178,10 @@ class Flow:
             if now - since >= self._stall_s and source not in self._stalled:
                 self._stalled.add(source)
                 text = f"nothing fetched behind offset {position} for {now - since:.0f} s"
-                yield Stalled(self._task, source, True, text)
+                yield Stalled(self.task, source, True, text)
         for source in sorted(self._stalled - self._behind.keys()):
             self._stalled.discard(source)
-            yield Stalled(self._task, source, False)
+            yield Stalled(self.task, source, False)
 
     def valves(self) -> tuple[list[Source], list[Source]]:
         """Partitions to pause and to resume, so that what waits for others fits into memory."""

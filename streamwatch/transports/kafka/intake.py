@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 
 from streamwatch.records import Source
-from streamwatch.transports.base import Happening
+from streamwatch.transports.base import Happening, Idle, Lagging
 from streamwatch.transports.kafka.flow import Flow
 from streamwatch.transports.kafka.partitions import Fetched, Partitions
 
+# A record that was written just before the question may not be seen by it.
+GRACE_S = 5.0
 # Where partitions end for us; None if the broker does not answer.
 AskEnds = Callable[[Iterable[Source]], Mapping[Source, int] | None]
 
@@ -16,14 +19,21 @@ AskEnds = Callable[[Iterable[Source]], Mapping[Source, int] | None]
 def hand_out(
     flow: Flow, partitions: Partitions, fetched: Fetched, limit: int, now: float, ask_ends: AskEnds
 ) -> list[Happening]:
-    """Stalls, and at most one batch of at most `limit` records."""
+    """Stalls, at most one batch of at most `limit` records, and that all is read."""
     flow.feed(fetched, now)
     if asked := flow.to_ask(now, partitions.has_more):
         ends = ask_ends(asked)
         flow.answer(now, ends, {source: partitions.position(source) for source in asked})
     out: list[Happening] = [*flow.stalls(now)]
+    told: Lagging | None = None
     if (batch := flow.take(limit)) is not None:
         out.append(batch)
+        told = flow.lag.read(batch, time.time())
+    elif flow.take_ended():
+        out.append(Idle(flow.task, time.time() - GRACE_S))
+        told = flow.lag.ended()
+    if told is not None:
+        out.append(told)
     paused, resumed = flow.valves()
     partitions.pause(paused)
     partitions.resume(resumed)
