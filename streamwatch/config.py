@@ -143,7 +143,7 @@ class Config(Frozen):
 
     @property
     def input_topics(self) -> tuple[str, ...]:
-        return tuple(topic for entry in self.inputs for topic in entry.topics)
+        return tuple(dict.fromkeys(topic for entry in self.inputs for topic in entry.topics))
 
     def silence(self, model: str) -> float:
         """Seconds without events after which a model is silent; 0: never."""

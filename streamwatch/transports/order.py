@@ -37,8 +37,11 @@ _NEVER: Final = float("-inf")
 def kinds(config: Config) -> dict[str, int]:
     """Every topic that a task reads, with its rank in rule 2: the control topic is one more input."""
     ranks = {"predictions": PREDICTIONS, "labels": LABELS}
-    read = {topic: ranks[entry.kind] for entry in config.inputs for topic in entry.topics}
-    return {config.control_topic: CONTROL, **read}
+    read = {config.control_topic: CONTROL}
+    for entry in config.inputs:
+        for topic in entry.topics:  # one that holds both is a topic of predictions
+            read[topic] = min(ranks[entry.kind], read.get(topic, LABELS))
+    return read
 
 
 class Merge:
