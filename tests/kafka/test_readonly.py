@@ -205,7 +205,7 @@ def traces(servers: str, name: str) -> dict[str, Any]:
         return {
             "groups": ours(group["group_id"] for group in admin.list_groups()),
             "transactions": ours(
-                one["transactional_id"] for on in admin.list_transactions().values() for one in on
+                one.transactional_id for on in admin.list_transactions().values() for one in on
             ),
             "topics": ours(admin.list_topics()),
             "ends": admin.list_partition_offsets({TopicPartition(f"{name}-in", n): -1 for n in range(3)}),
