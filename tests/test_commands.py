@@ -203,6 +203,7 @@ ACCEPTED = [
     (("incident=none",), 0, [300, 300]),
     (("incident!=none",), 0, [300, 300]),
     (("monitor=error", "key=none"), 0, [300, 300]),
+    (("monitor=error", "key!=none"), 0, [300, 300]),
 ]
 
 

@@ -1,7 +1,7 @@
 """Faults on a seeded schedule while three workers run on a real broker, and what must hold afterwards.
 
     python -m tests.kafka.faults --faults 200 --seed 1          the long version (about 12 minutes)
-    python -m tests.kafka.faults --faults 28 --without 4        what if this rule did not hold? See `violations`
+    python -m tests.kafka.faults --faults 28 --without place    what if this rule did not hold? See `violations`
 
 A writer writes events at a steady rate, and commands among them. In the end everything drains, and what the broker
 holds is compared with an undisturbed run in memory over the records read back from the topics: alerts and dead

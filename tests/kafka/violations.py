@@ -6,21 +6,34 @@
 8-fence       the new owner restores before it fences the old one
 8-watermark   state is read up to the last stable offset, not to the high watermark
 8-mark        state behind the last mark counts too
+
+And what makes a command act once, at its record:
+
+place         commands act at the beginning of the batch that they come in
+control-state what was commanded is not in the state of the commit
+control-mark  the mark does not say which commands were obeyed
+clock         whether something is silenced is judged by the clock, not by the time of the alert
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from kafka.errors import KafkaError
 
-from streamwatch.records import Source
+from streamwatch.control import Control
+from streamwatch.engine import Engine, Output
+from streamwatch.records import Batch, Source
 from streamwatch.transports.kafka.ends import Ends
 from streamwatch.transports.kafka.producer import Outgoing, TaskProducer
-from streamwatch.transports.kafka.state_topic import Fold
+from streamwatch.transports.kafka.state_topic import Fold, Mark
+from streamwatch.transports.kafka.task import Task
+from streamwatch.windows import InForce
 
 
 class Succeeded:
@@ -142,6 +155,45 @@ def beyond_the_mark(kind: type[TaskProducer]) -> type[TaskProducer]:
     return kind
 
 
+def commands_first(kind: type[TaskProducer]) -> type[TaskProducer]:
+    process = Engine.process
+
+    def early(engine: Engine, batch: Batch) -> Output:
+        topics = [source.topic for source in batch.sources]
+        rows = sorted(
+            range(len(batch)), key=lambda row: topics[batch.source[row]] != engine.config.control_topic
+        )
+        ordered = {name: getattr(batch, name)[rows] for name in ("source", "offset", "timestamp_ms")} | {
+            name: [getattr(batch, name)[row] for row in rows] for name in ("key", "value", "headers")
+        }
+        return process(engine, replace(batch, **ordered))
+
+    Engine.process = early  # type: ignore[method-assign]
+    return kind
+
+
+def without_control_state(kind: type[TaskProducer]) -> type[TaskProducer]:
+    Control.changes = lambda control: {}  # type: ignore[method-assign]
+    return kind
+
+
+def control_unmarked(kind: type[TaskProducer]) -> type[TaskProducer]:
+    mark = Task._mark
+
+    def unmarked(task: Task, offsets: Mapping[Source, int], engine: bytes) -> Mark:
+        control = task._config.control_topic
+        return mark(task, {source: at for source, at in offsets.items() if source.topic != control}, engine)
+
+    Task._mark = unmarked  # type: ignore[method-assign]
+    return kind
+
+
+def by_the_clock(kind: type[TaskProducer]) -> type[TaskProducer]:
+    interval = InForce.interval
+    InForce.interval = lambda window, _: interval(window, time.time())  # type: ignore[method-assign]
+    return kind
+
+
 RULES: dict[str, Callable[[type[TaskProducer]], type[TaskProducer]]] = {
     "3": unchecked,
     "4": reused,
@@ -149,11 +201,15 @@ RULES: dict[str, Callable[[type[TaskProducer]], type[TaskProducer]]] = {
     "8-fence": fenced_late,
     "8-watermark": to_the_stable_end,
     "8-mark": beyond_the_mark,
+    "place": commands_first,
+    "control-state": without_control_state,
+    "control-mark": control_unmarked,
+    "clock": by_the_clock,
 }
 
 
 def violating(rules: Iterable[str], kind: type[Any]) -> type[Any]:
-    """The producer of a worker that does without these rules. 8-watermark and 8-mark change the process."""
+    """The producer of a worker that does without these rules. Some change the process, from 8-watermark on."""
     for rule in rules:
         kind = RULES[rule](kind)
     return kind
