@@ -370,7 +370,7 @@ def all_of(client: Any, ends: dict[Any, int], starts: dict[Any, int], seed: int)
 @pytest.fixture(params=[("CreateTime", 1), ("LogAppendTime", 2), ("CreateTime", 3)], ids=str)
 def written(broker: SharedBroker, request: pytest.FixtureRequest) -> tuple[str, dict[Any, int], int]:
     kind, seed = request.param
-    topic = f"reader-{uuid.uuid4().hex[:10]}"
+    topic = f"t-reader-{uuid.uuid4().hex[:10]}"
     create_topic(broker.bootstrap_servers, topic, 2, message_timestamp_type=kind)
     write(broker.bootstrap_servers, topic, seed)
     return broker.bootstrap_servers, high_watermarks(broker.bootstrap_servers, topic), seed
@@ -412,7 +412,7 @@ def test_the_service_reads_with_either_class_and_says_which(
 ) -> None:
     if not known:
         monkeypatch.setattr(reader, "RELEASES", "2.9.")
-    servers, name = broker.bootstrap_servers, f"reader-{uuid.uuid4().hex[:10]}"
+    servers, name = broker.bootstrap_servers, f"t-reader-{uuid.uuid4().hex[:10]}"
     with structlog.testing.capture_logs() as said, driven(service(servers, name)) as worker:
         produce(servers, f"{name}-in", [b"%d" % n for n in range(100)])
         assert worker.read(100).values == [b"%d" % n for n in range(100)]
