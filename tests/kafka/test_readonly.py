@@ -196,7 +196,7 @@ def test_it_leaves_no_trace_at_the_broker(servers: str, filled: str) -> None:
 
 
 def traces(servers: str, name: str) -> dict[str, Any]:
-    """What the broker keeps, without what other tests (t-...) and the broker itself (__...) make on it at the same time."""
+    """What the broker keeps, without what it itself (__...) and other tests (t-...) make at the same time."""
 
     def ours(names: Any) -> list[str]:
         return sorted(n for n in map(str, names) if name in n or not n.startswith(("t-", "__")))
