@@ -14,7 +14,8 @@ import numpy as np
 from streamwatch.alerts import Alert, Unseen, rfc3339
 from streamwatch.conditions import About, Conditions
 from streamwatch.config import Config
-from streamwatch.join import Join, LabelLook
+from streamwatch.join import Join
+from streamwatch.latemodel import LabelLook
 from streamwatch.presence import Presence
 from streamwatch.stream import Stream
 from streamwatch.traffic import Traffic

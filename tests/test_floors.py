@@ -23,7 +23,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     ),
     "assembly": (
         "config", "configfile", "configschema", "explain", "shortforms", "lint",
-        "engine", "lane", "join", "traffic", "conditions", "notices", "presence", "plan", "stream", "watcher", "control", "voice", "execute", "compose", "ledger", "passage", "state",
+        "engine", "lane", "join", "early", "latemodel", "matching", "traffic", "conditions", "notices", "presence", "plan", "stream", "watcher", "control", "voice", "execute", "compose", "ledger", "passage", "state",
     ),
     "edges": ("transports.*", "logs", "metrics", "gauges", "web.*", "observer", "journal", "watchdog"),
     "loop": ("runner",),

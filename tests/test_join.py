@@ -12,8 +12,9 @@ import pytest
 
 from streamwatch.config import Config
 from streamwatch.events import Events, LabelEvents, Needs
-from streamwatch.join import COVERAGE_OF, DELAYS_OF, Join
+from streamwatch.join import Join
 from streamwatch.labels import Words, hashed, sampled
+from streamwatch.latemodel import COVERAGE_OF, DELAYS_OF
 from streamwatch.records import Batch, Source
 from streamwatch.traffic import Outcomes
 from tests.build import config, monitor
