@@ -11,8 +11,8 @@ And what makes a command act once, at its record:
 
 place         commands act at the beginning of the batch that they come in
 control-state what was commanded is not in the state of the commit
-control-mark  the mark does not say which commands were obeyed
-clock         whether something is silenced is judged by the clock, not by the time of the alert
+control-mark  the mark does not say which commands were obeyed (the next owner refuses to start)
+clock         which silences are over is judged by the clock, not by stream time
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ from streamwatch.transports.kafka.ends import Ends
 from streamwatch.transports.kafka.producer import Outgoing, TaskProducer
 from streamwatch.transports.kafka.state_topic import Fold, Mark
 from streamwatch.transports.kafka.task import Task
-from streamwatch.windows import InForce
 
 
 class Succeeded:
@@ -189,8 +188,8 @@ def control_unmarked(kind: type[TaskProducer]) -> type[TaskProducer]:
 
 
 def by_the_clock(kind: type[TaskProducer]) -> type[TaskProducer]:
-    interval = InForce.interval
-    InForce.interval = lambda window, _: interval(window, time.time())  # type: ignore[method-assign]
+    obey = Control.obey
+    Control.obey = lambda control, command, _: obey(control, command, time.time())  # type: ignore[method-assign]
     return kind
 
 
