@@ -193,6 +193,36 @@ class Composer:
         )
         return fitted(alert)
 
+    def condition_marked(self, said: Alert, decision: Decision, mute: InForce | None) -> Alert:
+        """The same again, marked or not any more."""
+        data = said.data
+        silenced_by = None if mute is None else _silenced_by(mute, decision.time_s)
+        by = silenced_by or data.silenced_by
+        assert by is not None
+        what = data.summary.partition("; silenced by ")[0]
+        return msgspec.structs.replace(
+            said,
+            id=stable_id(
+                self.source,
+                data.monitor,
+                data.signal["text"],
+                data.model,
+                decision.state,
+                decision.reason,
+                decision.time_s,
+                by.name,
+            ),
+            time=rfc3339(decision.time_s),
+            silenced=mute is not None,
+            data=msgspec.structs.replace(
+                data,
+                reason=decision.reason,
+                silenced_by=silenced_by,
+                made_by=self.made_by,
+                summary=what + (_until(silenced_by) if silenced_by is not None else ""),
+            ),
+        )
+
     def condition_ended(self, said: Alert, time_s: float) -> Alert:
         """Its end because somebody accepted it."""
         data = said.data

@@ -13,11 +13,12 @@ import msgspec
 
 from streamwatch.alerts import Alert, Unseen
 from streamwatch.compose import Composer
-from streamwatch.control import Control
+from streamwatch.control import Applied, Control
 from streamwatch.errors import StateDamaged
 from streamwatch.matchers import Matcher, fit
+from streamwatch.policy import on_mute
 from streamwatch.state import pack
-from streamwatch.windows import covering
+from streamwatch.windows import NEVER, covered_until, covering, next_covered
 
 STATE_KEY = "conditions"
 MONITOR = "service"
@@ -39,8 +40,11 @@ class About(NamedTuple):
 
 
 class Standing(NamedTuple):
+    """The alert last said, the time of its first and its own."""
+
     alert: Alert
     since_s: float
+    said_s: float
 
 
 class Conditions:
@@ -62,7 +66,7 @@ class Conditions:
         if self.known(about):
             return []
         alert = self._alert(about, "blind", reason, time_s, what, unseen)
-        self.standing[about] = Standing(alert, time_s)
+        self.standing[about] = Standing(alert, time_s, time_s)
         self._changed = True
         return [alert]
 
@@ -76,10 +80,47 @@ class Conditions:
         self._changed = True
         return [self._alert(about, "seeing", reason, time_s, what, None)]
 
+    # ---- silences and windows that mute: rules 14 and 15 of the policy
+
+    @property
+    def next_s(self) -> float:
+        """The stream time at which a mark begins or ends next."""
+        return min((self._mark_due_s(about) for about in self.standing), default=NEVER)
+
+    def mark(self, time_s: float) -> list[Alert]:
+        """What stands, said again where its mark is not what it would be now."""
+        alerts: list[Alert] = []
+        for about, standing in sorted(self.standing.items()):
+            mute = covering(self._applied(about).mutes, time_s)
+            decision = on_mute("blind", standing.alert.silenced, mute is not None, time_s)
+            if decision is not None:
+                alert = self._composer.condition_marked(standing.alert, decision, mute)
+                self.standing[about] = Standing(alert, standing.since_s, time_s)
+                self._changed = True
+                alerts.append(alert)
+        return alerts
+
+    def _mark_due_s(self, about: About) -> float:
+        applied, standing = self._applied(about), self.standing[about]
+        from_s = max(standing.said_s, applied.since_s)
+        muted = covering(applied.mutes, from_s) is not None
+        if muted != standing.alert.silenced:
+            return from_s
+        return (covered_until if muted else next_covered)(applied.mutes, from_s)
+
+    def _applied(self, about: About) -> Applied:
+        return self._control.applied(_subject(about)) if self._control.windows else self._control.unaffected
+
+    # ---- commands
+
+    def count(self, wanted: Sequence[Matcher]) -> int:
+        """How many that stand fit."""
+        return sum(fit(wanted, _subject(about)) for about in self.standing)
+
     def accept(self, wanted: Sequence[Matcher], time_s: float) -> list[Alert]:
         """What fits ends, and is not said again before it was over once: a model that was taken out of service."""
         ended: list[Alert] = []
-        for about, (alert, _) in sorted(self.standing.items()):
+        for about, (alert, *_) in sorted(self.standing.items()):
             subject = {**_subject(about), "incident": "", "key": alert.data.key}
             if fit(wanted, subject):
                 del self.standing[about]
@@ -97,7 +138,7 @@ class Conditions:
         what: str,
         unseen: Unseen | None,
     ) -> Alert:
-        mutes = self._control.applied(_subject(about)).mutes if self._control.windows else ()
+        mutes = self._applied(about).mutes
         return self._composer.condition(
             MONITOR,
             about.kind,
@@ -117,7 +158,7 @@ class Conditions:
             return {}
         self._changed = False
         rows = [
-            [*about, standing.since_s, msgspec.to_builtins(standing.alert)]
+            [*about, standing.since_s, standing.said_s, msgspec.to_builtins(standing.alert)]
             for about, standing in sorted(self.standing.items())
         ]
         accepted = [list(about) for about in sorted(self._accepted)]
@@ -126,9 +167,9 @@ class Conditions:
     def load(self, content: Mapping[str, Any]) -> None:
         """StateDamaged if it is not what `changes` wrote."""
         try:
-            for kind, model, place, since_s, alert in content["standing"]:
+            for kind, model, place, since_s, said_s, alert in content["standing"]:
                 about = About(kind, str(model), str(place))
-                self.standing[about] = Standing(msgspec.convert(alert, Alert), float(since_s))
+                self.standing[about] = Standing(msgspec.convert(alert, Alert), float(since_s), float(said_s))
             for kind, model, place in content["accepted"]:
                 self._accepted.add(About(kind, str(model), str(place)))
         except (KeyError, TypeError, ValueError) as error:

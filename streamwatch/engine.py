@@ -8,17 +8,17 @@ gave goes on exactly. Commands stand among the records, and act at their place.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from streamwatch import conditions
-from streamwatch.alerts import Alert, Labels
+from streamwatch.alerts import Alert, Labels, Severity
 from streamwatch.commands import command
 from streamwatch.compose import Composer
-from streamwatch.conditions import About, Conditions
+from streamwatch.conditions import About, Conditions, Kind
 from streamwatch.config import Config
 from streamwatch.control import STATE_KEY, Control
 from streamwatch.decode import Decoder
@@ -26,6 +26,7 @@ from streamwatch.errors import SenderError, StateDamaged, StateForeign
 from streamwatch.events import DeadLetter, Decoded, StreamKey
 from streamwatch.execute import Execution, Obeyed
 from streamwatch.join import PREFIX, Join
+from streamwatch.latemodel import Waiting
 from streamwatch.ledger import Ledger
 from streamwatch.notices import Notices
 from streamwatch.passage import Passage
@@ -36,18 +37,21 @@ from streamwatch.sketch import Sketch
 from streamwatch.state import pack, unpack
 from streamwatch.traffic import Traffic, merged, plain
 from streamwatch.voice import Voice
+from streamwatch.watcher import BLIND
 from streamwatch.windows import covering
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a batch gave. Every record gives events, or is one of dead letters, ignored, tombstones.
+    """What a batch gave. Every record gives events or a label, or is one of dead letters, ignored, tombstones.
 
     unusable  values that could not be used, by monitor
     evicted   stream keys that went because there were too many
     retired   stream keys of versions that are silent while another is not
     unwatched monitors that cannot watch a model which has just appeared; each is said once
     obeyed    commands, in their order
+    labels    label events
+    joined    what became of predictions and labels that wait for each other, see `Join.take_counts`
     """
 
     alerts: Sequence[Alert] = ()
@@ -61,6 +65,7 @@ class Output:
     unwatched: Sequence[Unwatched] = ()
     obeyed: Sequence[Obeyed] = ()
     labels: int = 0
+    joined: Mapping[str, int] = field(default_factory=dict)
 
 
 class OpenAlert(NamedTuple):
@@ -73,16 +78,19 @@ class OpenAlert(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Restored:
     """What a restore took over: monitors whose state was kept and dropped, and the alerts that end what was open of
-    the dropped ones (to be written with the next commit)."""
+    the dropped ones (to be written with the next commit). `not_waiting`: models whose predictions wait no longer for
+    their labels, because the config reads something else of them now."""
 
     keys: int = 0
     kept: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     alerts: tuple[Alert, ...] = ()
+    not_waiting: tuple[str, ...] = ()
 
 
 class Gauge(NamedTuple):
-    """One watcher's present state, for the metrics."""
+    """One watcher's present state, for the metrics. `silenced` and `blind_silenced`: all that is open of it and
+    firing, or blind, is marked."""
 
     model: str
     version: str | None
@@ -97,7 +105,16 @@ class Gauge(NamedTuple):
     blind: bool
     reference: float | None = None
     silenced: bool = False
+    blind_silenced: bool = False
     paused: bool = False
+
+
+class Condition(NamedTuple):
+    """What keeps more than one monitor from seeing, for the metrics."""
+
+    kind: Kind
+    severity: Severity
+    silenced: bool
 
 
 class Engine:
@@ -153,7 +170,13 @@ class Engine:
         traffic = self._traffic(batch, decoded)
         if not len(traffic):
             return Output(
-                (), decoded.dead_letters, 0, decoded.ignored, decoded.tombstones, labels=len(decoded.labels)
+                (),
+                decoded.dead_letters,
+                0,
+                decoded.ignored,
+                decoded.tombstones,
+                labels=len(decoded.labels),
+                joined=self._joined(),
             )
         if len(decoded.events):
             self.control.began(float(decoded.events.time_s[0]))
@@ -178,7 +201,11 @@ class Engine:
             passage.retired,
             self._plan.take_unwatched(),
             labels=len(decoded.labels),
+            joined=self._joined(),
         )
+
+    def _joined(self) -> Mapping[str, int]:
+        return {} if self._join is None else self._join.take_counts()
 
     def _traffic(self, batch: Batch, decoded: Decoded) -> Traffic:
         events = decoded.events
@@ -215,6 +242,7 @@ class Engine:
     ) -> Engine:
         """An engine that goes on from what `changes` and `mark` gave; StateError if that cannot be used."""
         engine = cls(config, task, sketch)
+        not_waiting: list[str] = []
         if mark:
             engine._restore_mark(unpack("mark", mark, "mark"))
             said = state.get(STATE_KEY)
@@ -224,7 +252,9 @@ class Engine:
                 where = conditions.STATE_KEY
                 engine._conditions.load(unpack(where, state[where], where))
             if engine._join is not None:
-                engine._join.load({key: data for key, data in state.items() if key.startswith(PREFIX)})
+                not_waiting = engine._join.load(
+                    {key: data for key, data in state.items() if key.startswith(PREFIX)}
+                )
         kept: set[str] = set()
         dropped: set[str] = set()
         alerts: list[Alert] = []
@@ -251,7 +281,11 @@ class Engine:
             engine._notices.heard(stream)
         engine._notices.restored()
         engine.restored = Restored(
-            len(engine._ledger.streams), tuple(sorted(kept)), tuple(sorted(dropped)), tuple(alerts)
+            len(engine._ledger.streams),
+            tuple(sorted(kept)),
+            tuple(sorted(dropped)),
+            tuple(alerts),
+            tuple(not_waiting),
         )
         return engine
 
@@ -280,7 +314,7 @@ class Engine:
             for _, watcher in sorted(stream.watchers.items()):
                 for about, said in sorted(watcher.said.items()):
                     found.append(OpenAlert(said, watcher.standing(about).since_s))
-        return found + [OpenAlert(*standing) for _, standing in sorted(self._conditions.standing.items())]
+        return found + [OpenAlert(*standing[:2]) for _, standing in sorted(self._conditions.standing.items())]
 
     def on_clock(self, now_s: float) -> list[Alert]:
         """What only time can show: models that are silent although all has been read by `now_s`, seconds since the
@@ -316,19 +350,43 @@ class Engine:
                 bool(watcher.drifts),
                 watcher.blindness is not None,
                 None,
-                any(said.silenced for said in watcher.said.values()),
+                _all_silenced(said for about, said in watcher.said.items() if about != BLIND),
+                _all_silenced(said for about, said in watcher.said.items() if about == BLIND),
                 now_s is not None and covering(watcher.applied.skips, now_s) is not None,
             )
             for key, stream in self._ledger.streams.items()
             for watcher in stream.watchers.values()
         ]
 
+    def conditions(self) -> list[Condition]:
+        """What stands of them."""
+        return [
+            Condition(about.kind, said.severity, said.silenced)
+            for about, (said, *_) in sorted(self._conditions.standing.items())
+        ]
+
+    def waiting(self) -> list[Waiting]:
+        """Predictions that wait for their labels, by model."""
+        return [] if self._join is None else self._join.waiting()
+
+    @property
+    def early_labels(self) -> int:
+        """Labels that wait for their predictions."""
+        return 0 if self._join is None else self._join.early
+
+
+def _all_silenced(said: Iterable[Alert]) -> bool:
+    marks = [alert.silenced for alert in said]
+    return bool(marks) and all(marks)
+
 
 def _joined(outputs: Sequence[Output]) -> Output:
     """The outputs of the parts of one batch as one."""
     unusable: Counter[str] = Counter()
+    joined: Counter[str] = Counter()
     for output in outputs:
         unusable.update(output.unusable)
+        joined.update(output.joined)
     return Output(
         [alert for output in outputs for alert in output.alerts],
         [letter for output in outputs for letter in output.dead_letters],
@@ -341,4 +399,5 @@ def _joined(outputs: Sequence[Output]) -> Output:
         [one for output in outputs for one in output.unwatched],
         [one for output in outputs for one in output.obeyed],
         sum(output.labels for output in outputs),
+        joined,
     )

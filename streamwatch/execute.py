@@ -42,11 +42,13 @@ class Execution:
         if self._control.obey(command, stream_time_s):
             for stream, watcher in self._watchers():
                 alerts += self._refreshed(stream, watcher, now_s)
+            alerts += self._conditions.mark(now_s)
         found = 0
         match command:
             case Silence() | Pause():
                 wanted = matchers(command.match)
                 found = sum(fit(wanted, watcher.subject(stream.key)) for stream, watcher in self._watchers())
+                found += self._conditions.count(wanted)
             case Accept():
                 wanted = matchers(command.match, OPEN_ALERT)
                 for stream, watcher in self._watchers():

@@ -99,7 +99,15 @@ class Notices:
                 int(np.searchsorted(stream_s, due_s, side="left")) if due_s <= stream_s[-1] else len(stream_s)
             )
             item = self._items[0][-1] if self._items else None
-            if item is not None and item.row < at and (item.row, stream_s[item.row]) <= (row, time_s):
+            mark_s = self._conditions.next_s
+            marked = (
+                int(np.searchsorted(stream_s, mark_s, side="left"))
+                if mark_s <= stream_s[-1]
+                else len(stream_s)
+            )
+            if (marked, mark_s) <= min((row, time_s), (at, due_s)) and (item is None or marked <= item.row):
+                alerts += self._conditions.mark(mark_s)
+            elif item is not None and item.row < at and (item.row, stream_s[item.row]) <= (row, time_s):
                 heapq.heappop(self._items)
                 alerts += self._shown(item)
             elif (at, due_s) <= (row, time_s):

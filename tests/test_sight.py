@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from streamwatch.alerts import Alert, rfc3339
-from streamwatch.commands import Accept
+from streamwatch.commands import Accept, End, Silence
 from streamwatch.conditions import About
 from streamwatch.config import Config
 from streamwatch.engine import Engine
@@ -178,4 +178,49 @@ def test_silence_does_not_depend_on_batches_nor_restarts(keys):
             if restart:
                 store.take(engine)
                 engine = store.engine(of)
+        assert [one.message().value for one in alerts] == [one.message().value for one in whole]
+
+
+# ---- silences
+
+
+def silence(name: str, from_h: float, to_h: float) -> Silence:
+    moments = {"from_": rfc3339(START_S + from_h * HOUR), "to": rfc3339(START_S + to_h * HOUR)}
+    return Silence(id=name, author="ana", match=("monitor=service",), **moments)
+
+
+def marked(alerts: Sequence[Alert]) -> list[tuple[str, bool]]:
+    return [(one.data.reason, one.silenced) for one in alerts if one.data.monitor == "service"]
+
+
+def test_what_became_blind_in_a_silence_speaks_up_when_it_is_over():
+    events = [at(0, "fraud"), *[at(i / 2, "churn") for i in range(12)]]
+    whole = Engine(watch()).process(mixed([silence("s", 0, 2.2), *events])).alerts
+    assert marked(whole) == [("silent", True), ("unsilenced", False)]
+    assert said(whole)[1] == ("blind", "unsilenced", "fraud", pytest.approx(2.2))
+    assert len({one.id for one in whole}) == len({one.data.key for one in whole}) + 1
+
+
+def test_what_is_blind_already_is_marked_when_a_silence_comes_and_ends_early():
+    events = [at(0, "fraud"), *[at(i / 2, "churn") for i in range(4)]]
+    engine = Engine(watch())
+    end = End(id="e", author="bo", of="s")
+    output = engine.process(mixed([*events, silence("s", 0, 50), end, at(2, "churn")]))
+    assert marked(output.alerts) == [("silent", False), ("silenced", True), ("unsilenced", False)]
+    assert [one.watchers for one in output.obeyed] == [1, 0]
+
+
+def test_marks_of_what_is_blind_do_not_depend_on_batches_nor_restarts():
+    items: list[Any] = [silence("s", 0, 3), *life(600, 4)]
+    items.insert(300, silence("t", 0, 900))
+    items.insert(450, End(id="e", author="bo", of="t"))
+    whole = Engine(watch()).process(mixed(items)).alerts
+    assert {("silenced", True), ("unsilenced", False), ("silent", True)} <= set(marked(whole))
+    for size in (1, 50):
+        store, alerts = Store(), []
+        engine = store.engine(watch())
+        for start in range(0, len(items), size):
+            alerts += engine.process(mixed(items[start : start + size], start)).alerts
+            store.take(engine)
+            engine = store.engine(watch())
         assert [one.message().value for one in alerts] == [one.message().value for one in whole]
