@@ -5,14 +5,15 @@ Nothing here knows what a record means: that is `decode`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
 
 Header = tuple[str, bytes | None]
+T = TypeVar("T")
 
 
 class Source(NamedTuple):
@@ -20,6 +21,37 @@ class Source(NamedTuple):
 
     topic: str
     partition: int
+
+
+class Deferred(Sequence[T], Generic[T]):
+    """n entries that are made when somebody reads one of them: most services read neither keys nor headers."""
+
+    __slots__ = ("_entries", "_make", "_n")
+
+    def __init__(self, n: int, make: Callable[[], Sequence[T]]) -> None:
+        self._n = n
+        self._make: Callable[[], Sequence[T]] | None = make
+        self._entries: Sequence[T] = ()
+
+    def __len__(self) -> int:
+        return self._n
+
+    @overload
+    def __getitem__(self, at: int) -> T: ...
+    @overload
+    def __getitem__(self, at: slice) -> Deferred[T]: ...
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, slice):
+            return Deferred(len(range(*at.indices(self._n))), lambda: self._made()[at])
+        return self._made()[at]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    def _made(self) -> Sequence[T]:
+        if self._make is not None:
+            self._entries, self._make = self._make(), None
+        return self._entries
 
 
 @dataclass(frozen=True, slots=True, eq=False)

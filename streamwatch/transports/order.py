@@ -19,15 +19,14 @@ event while the evening's still wait, another order than the live run, which doe
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from operator import itemgetter
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from streamwatch.config import Config
-from streamwatch.records import Batch, Header, Source
-from streamwatch.transports.queue import EARLIEST, Block, Ints, Queue, chained, joined, running
+from streamwatch.records import Batch, Deferred, Header, Source
+from streamwatch.transports.queue import EARLIEST, Block, Ints, Queue, joined, running, woven
 
 CONTROL, PREDICTIONS, LABELS = 0, 1, 2
 
@@ -196,15 +195,23 @@ class Merge:
         offsets = joined([block.offsets[start:stop] for _, block, start, stop in pieces])
         times = joined([block.timestamps_ms[start:stop] for _, block, start, stop in pieces])
         merge_keys = joined([block.keys[start:stop] for _, block, start, stop in pieces])
-        key = chained([block.key[start:stop] for _, block, start, stop in pieces])
-        value = chained([block.value[start:stop] for _, block, start, stop in pieces])
-        headers = chained([block.headers[start:stop] for _, block, start, stop in pieces])
+        value = [block.value[start:stop] for _, block, start, stop in pieces]
+        key = [block.key[start:stop] for _, block, start, stop in pieces]
+        headers = [block.headers[start:stop] for _, block, start, stop in pieces]
         if rows is not None and len(rows) > 1:
             source, offsets, times, merge_keys = source[rows], offsets[rows], times[rows], merge_keys[rows]
-            chosen = itemgetter(*rows.tolist())
-            key, value, headers = chosen(key), chosen(value), chosen(headers)
         self._passed_key = int(running(merge_keys, self._passed_key)[-1])
         for rank, count in zip(ranks, counts, strict=True):
             if count:
                 self._order[rank].advance(count)
-        return Batch(self._task, self.sources, source, offsets, times, key, value, headers)
+        n = len(offsets)
+        return Batch(
+            self._task,
+            self.sources,
+            source,
+            offsets,
+            times,
+            Deferred(n, lambda: woven(key, rows)),
+            woven(value, rows),
+            Deferred(n, lambda: woven(headers, rows)),
+        )

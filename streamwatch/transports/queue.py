@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from operator import itemgetter
 from typing import Any, Final
 
 import numpy as np
@@ -121,5 +122,7 @@ def joined(arrays: list[Ints]) -> Ints:
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
-def chained(columns: list[Sequence[Any]]) -> Sequence[Any]:
-    return columns[0] if len(columns) == 1 else list(chain.from_iterable(columns))
+def woven(pieces: list[Sequence[Any]], rows: npt.NDArray[np.intp] | None) -> Sequence[Any]:
+    """The entries of all pieces in the order `rows` (None: as they are)."""
+    column = pieces[0] if len(pieces) == 1 else list(chain.from_iterable(pieces))
+    return column if rows is None or len(rows) < 2 else itemgetter(*rows.tolist())(column)

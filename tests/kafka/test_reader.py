@@ -19,7 +19,7 @@ from kafka.errors import CorruptRecordError, UnsupportedCodecError
 from kafka.record import MemoryRecords
 
 from streamwatch.transports.kafka import reader
-from streamwatch.transports.kafka.columns import Rows, pieces
+from streamwatch.transports.kafka.columns import Packed, Read, pieces
 from streamwatch.transports.kafka.reader import Chunk, columnar, unexpected, whole_fetches
 from tests.conftest import SharedBroker
 from tests.kafka.chunks import PART, Aborted, Of, Outcome, Record, read
@@ -174,8 +174,10 @@ def test_checksums_are_not_looked_at_when_the_client_is_told_so() -> None:
 
 def test_times_beyond_64_bits_wrap_round() -> None:
     """A producer chooses both numbers that are added."""
-    rows = Rows([1], [2**63 + 5], [None], [None], [()])
-    assert rows.since(0).timestamps_ms.tolist() == [-(2**63) + 5]
+    record = bytes([7 << 1, 0, 6 << 1, 0, 1, 1, 0])  # without key, value and headers, 6 ms after the first
+    record = bytes([(len(record) - 1) << 1]) + record[1:]
+    read = Read([Packed(record, 1, 0, 2**63 - 1)])
+    assert read.columns([True], 0).timestamps_ms.tolist() == [-(2**63) + 5]
 
 
 def test_a_codec_without_its_library_is_the_stock_class_s_error(monkeypatch: pytest.MonkeyPatch) -> None:

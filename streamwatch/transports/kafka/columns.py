@@ -1,26 +1,31 @@
-"""Records of one partition by column, and how they are read out of a batch of message format 2.
+"""Records of one partition by column, and how they are read out of batches of message format 2.
 
-Only the plain good case is read here. What is not exactly as the format says is refused with an error, and the caller
-asks kafka-python: nothing is guessed, and its errors are the only ones.
+Only the plain good case is read here. What is not exactly as the format says is refused, and the caller asks
+kafka-python: nothing is guessed, and its errors are the only ones.
 
 Record = length, attributes, timestamp delta, offset delta, key, value, headers; all numbers but the attributes are
 zigzag varints, a length below 0 is None. (https://kafka.apache.org/documentation/#record)
+
+Where a record begins only the one before it says: that is a loop, of 0.12 us a record. All else is read of all records
+at once: 0.2 us a record, of which half is the slicing of values. (A loop over the fields took 0.75 us.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 
-from streamwatch.records import Header
+from streamwatch.records import Deferred, Header
 from streamwatch.transports.queue import Ints
+
+_PAD: Final = bytes(16)  # a number that the end cuts off is read into it, and then found to be out of place
 
 
 class NotPlainError(Exception):
-    """It is not what `Rows.unpack` reads."""
+    """It is not what is read here."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,115 +69,129 @@ def pieces(fetched: Iterable[Any]) -> list[Columns]:
     return [columns(given)]
 
 
-@dataclass(slots=True, eq=False)
-class Rows:
-    """Columns while they grow."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Packed:
+    """The records of one batch, unpacked from their codec: `count` of them in `data`. `offset` and `time_ms` are what
+    their deltas add to; `log_ms`: the time of the log, which then is that of each."""
 
-    offsets: list[int] = field(default_factory=list)
-    times: list[int] = field(default_factory=list)
-    keys: list[bytes | None] = field(default_factory=list)
-    values: list[bytes | None] = field(default_factory=list)
-    headers: list[Sequence[Header]] = field(default_factory=list)
+    data: bytes
+    count: int
+    offset: int
+    time_ms: int
+    log_ms: int | None = None
 
-    def __len__(self) -> int:
-        return len(self.offsets)
 
-    def cut(self, length: int) -> None:
-        """Only the first `length` records."""
-        for column in (self.offsets, self.times, self.keys, self.values, self.headers):
-            del column[length:]
+class Read:
+    """What the records of some batches are. `batches`: so many of the first are as the format says."""
 
-    def since(self, offset: int) -> Columns:
-        """Without the records before the first that is not below `offset`."""
-        first = next((row for row, at in enumerate(self.offsets) if at >= offset), len(self))
+    def __init__(self, given: Sequence[Packed]) -> None:
+        self._data = b"".join([*[batch.data for batch in given], _PAD])
+        starts, self.batches = _starts(self._data, given)
+        self._bytes = np.frombuffer(self._data, dtype=np.uint8)
+        self._wrong = np.zeros(len(starts), dtype=np.bool_)
+        size, at = self._numbers(np.array(starts, dtype=np.int64))
+        stop = at + size
+        self._wrong |= self._bytes.take(at, mode="clip") > 127
+        times_ms, at = self._numbers(at + 1)
+        offsets, at = self._numbers(at)
+        key_size, self._key = self._numbers(at)
+        self._key_stop = self._key + key_size
+        value_size, self._value = self._numbers(np.maximum(self._key, self._key_stop))
+        self._value_stop = self._value + value_size
+        at = np.maximum(self._value, self._value_stop)
+        self._headers: dict[int, Sequence[Header]] = {}
+        for row in np.flatnonzero(self._bytes.take(at, mode="clip")).tolist():
+            at[row] = self._read_headers(row, int(at[row]))
+        self._wrong |= at + 1 != stop
+        batches = given[: self.batches]
+        self.counts = np.array([batch.count for batch in batches], dtype=np.int64)
+        self._offsets = offsets + np.repeat(_ints([batch.offset for batch in batches]), self.counts)
+        self._times_ms = times_ms + np.repeat(_ints([batch.time_ms for batch in batches]), self.counts)
+        if self._wrong.any():
+            wrong = int(np.argmax(self._wrong))
+            self.batches = int(np.searchsorted(np.cumsum(self.counts), wrong, side="right"))
+            self.counts = self.counts[: self.batches]
+        self._log_ms = [batch.log_ms for batch in batches[: self.batches]]
+
+    def columns(self, wanted: Sequence[bool], since: int) -> Columns:
+        """The records of the batches that are wanted (of the first ones; the rest is not), from the first whose offset
+        is not below `since`."""
+        of_batch = np.repeat(np.arange(len(wanted)), self.counts[: len(wanted)])
+        rows = np.flatnonzero(np.array(wanted, dtype=np.bool_)[of_batch])
+        late = self._offsets[rows] >= since
+        rows = rows[int(np.argmax(late)) :] if late.any() else rows[:0]
+        times_ms = self._times_ms[rows]
+        for batch, log_ms in enumerate(self._log_ms[: len(wanted)]):
+            if log_ms is not None:
+                times_ms[of_batch[rows] == batch] = log_ms
+        n, data = len(rows), self._data
+        key, key_stop = self._key[rows], self._key_stop[rows]
+        headers = self._headers
         return Columns(
-            _ints(self.offsets[first:]),
-            _ints(self.times[first:]),
-            self.keys[first:],
-            self.values[first:],
-            self.headers[first:],
+            self._offsets[rows],
+            times_ms,
+            Deferred(n, lambda: _sliced(data, key, key_stop)),
+            _sliced(data, self._value[rows], self._value_stop[rows]),
+            Deferred(n, lambda: [headers.get(row, ()) for row in rows.tolist()] if headers else [()] * n),
         )
 
-    def unpack(self, data: bytes, pos: int, end: int, count: int, offset: int, time_ms: int) -> None:
-        """Append the `count` records in `data[pos:end]`; `offset` and `time_ms` are what their deltas add to.
+    def _numbers(self, at: Ints) -> tuple[Ints, Ints]:
+        """The zigzag varints that begin there, and where each ends; one of more than 9 bytes is wrong."""
+        byte = self._bytes.take(at, mode="clip")
+        found = (byte & 127).astype(np.int64)
+        after = at + 1
+        more = np.flatnonzero(byte > 127)
+        for shift in range(7, 63, 7):
+            if not len(more):
+                break
+            byte = self._bytes.take(after[more], mode="clip")
+            found[more] |= (byte & 127).astype(np.int64) << shift
+            after[more] += 1
+            more = more[byte > 127]
+        self._wrong[more] = True
+        return (found >> 1) ^ -(found & 1), after
 
-        NotPlainError, IndexError or ValueError; then some of the records are appended, and maybe one in parts.
-        One loop without calls: a call a record for each of its five numbers costs as much as all the rest.
-        """
-        add_offset, add_time, add_headers = self.offsets.append, self.times.append, self.headers.append
-        add_key, add_value = self.keys.append, self.values.append
-        for _ in range(count):
-            size = data[pos]
-            if size < 128:
-                pos += 1
-            elif data[pos + 1] < 128:
-                size = (size & 127) | (data[pos + 1] << 7)
-                pos += 2
-            else:
-                size, pos = _varint(data, pos)
-                size <<= 1
-            start = pos
-            if data[pos] >= 128:
-                raise NotPlainError
-            pos += 1
-            n = data[pos]
-            if n < 128:
-                pos += 1
-                add_time(time_ms + ((n >> 1) ^ -(n & 1)))
-            elif data[pos + 1] < 128:
-                n = (n & 127) | (data[pos + 1] << 7)
-                pos += 2
-                add_time(time_ms + ((n >> 1) ^ -(n & 1)))
-            else:
-                n, pos = _varint(data, pos)
-                add_time(time_ms + n)
-            n = data[pos]
-            if n < 128:
-                pos += 1
-                add_offset(offset + ((n >> 1) ^ -(n & 1)))
-            elif data[pos + 1] < 128:
-                n = (n & 127) | (data[pos + 1] << 7)
-                pos += 2
-                add_offset(offset + ((n >> 1) ^ -(n & 1)))
-            else:
-                n, pos = _varint(data, pos)
-                add_offset(offset + n)
-            n = data[pos]
-            if n < 128:
-                pos += 1
-                n = (n >> 1) ^ -(n & 1)
-            else:
-                n, pos = _varint(data, pos)
-            if n < 0:
-                add_key(None)
-            else:
-                add_key(data[pos : pos + n])
-                pos += n
-            n = data[pos]
-            if n < 128:
-                pos += 1
-                n = (n >> 1) ^ -(n & 1)
-            elif data[pos + 1] < 128:
-                n = (n & 127) | (data[pos + 1] << 7)
-                pos += 2
-                n = (n >> 1) ^ -(n & 1)
-            else:
-                n, pos = _varint(data, pos)
-            if n < 0:
-                add_value(None)
-            else:
-                add_value(data[pos : pos + n])
-                pos += n
-            if data[pos]:
-                found, pos = _headers(data, pos)
-                add_headers(found)
-            else:
-                pos += 1
-                add_headers(())
-            if (pos - start) << 1 != size:
-                raise NotPlainError
-        if pos != end:
-            raise NotPlainError
+    def _read_headers(self, row: int, pos: int) -> int:
+        """Where the last byte of a record's headers stands."""
+        try:
+            self._headers[row], pos = _headers(self._data, pos)
+        except (NotPlainError, IndexError, ValueError):
+            self._wrong[row] = True
+        return pos - 1
+
+
+def _starts(data: bytes, batches: Sequence[Packed]) -> tuple[list[int], int]:
+    """Where each record begins, and in how many of the batches the last one ends where its batch does."""
+    starts: list[int] = []
+    add = starts.append
+    pos = end = 0
+    for number, batch in enumerate(batches):
+        end += len(batch.data)
+        before = len(starts)
+        try:
+            for _ in range(batch.count):
+                add(pos)
+                size = data[pos]
+                if size < 128:
+                    pos += 1 + (size >> 1)
+                elif data[pos + 1] < 128:
+                    pos += 2 + (((size & 127) | (data[pos + 1] << 7)) >> 1)
+                else:
+                    size, pos = _varint(data, pos)
+                    pos += max(size, 0)
+        except (IndexError, NotPlainError):
+            pos = -1
+        if pos != end or batch.count < 0:
+            del starts[before:]
+            return starts, number
+    return starts, len(batches)
+
+
+def _sliced(data: bytes, start: Ints, stop: Ints) -> list[bytes | None]:
+    pairs = zip(start.tolist(), stop.tolist(), strict=True)
+    if (stop < start).any():
+        return [data[at:to] if to >= at else None for at, to in pairs]
+    return [data[at:to] for at, to in pairs]
 
 
 def _varint(data: bytes, pos: int) -> tuple[int, int]:
