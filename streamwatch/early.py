@@ -29,6 +29,9 @@ class Early:
         self._first_counts = first_counts
         self._lane = Lane(NAME, ())
 
+    def __len__(self) -> int:
+        return len(self._lane)
+
     def of(self, here: Here, kept_before: Rows, stream_s: Floats, since_s: float) -> Told:
         """Labels of batches before that waited for the new predictions of a model. `kept_before`: where those labels
         of this batch stand that will wait."""

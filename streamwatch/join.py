@@ -31,7 +31,7 @@ from streamwatch.errors import StateDamaged
 from streamwatch.events import Events, LabelEvents, Needs
 from streamwatch.labels import Hashes, Words, hashed, sampled
 from streamwatch.lane import Gone, Lane
-from streamwatch.latemodel import LabelLook, LateModel
+from streamwatch.latemodel import LabelLook, LateModel, Waiting
 from streamwatch.matching import Come, Here, Read, Told, pairs, picked
 from streamwatch.records import Batch, Source
 from streamwatch.series import Bools, Floats
@@ -60,16 +60,28 @@ class Join:
             max((spec.early for spec in specs), default=0.0),
             any(spec.conflict == "first" or spec.read == "arrival" for spec in specs),
         )
+        self._sample = max((spec.sample for spec in specs), default=1.0)
         self._since_s: float | None = None
         self._words = Words()
         self._words_stored: tuple[int, float | None] = (0, None)
         self._dropped: set[str] = set()
-        self.counts: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
+
+    def waiting(self) -> list[Waiting]:
+        """By model; after `place`."""
+        return [model.waiting() for _, model in sorted(self._models.items()) if model is not None]
 
     @property
-    def waiting(self) -> dict[str, int]:
-        """Predictions that wait, by model."""
-        return {name: len(model.lane) for name, model in self._models.items() if model is not None}
+    def early(self) -> int:
+        """Labels that wait for their predictions."""
+        return len(self._early)
+
+    def take_counts(self) -> Mapping[str, int]:
+        """Since the last call: `outcomes` read and `labels` that found their prediction; predictions that are never
+        joined: `without id`, `repeated` (its id waits already), `pushed out` (before their time) or `without a label`
+        to the end; and `labels without a prediction`."""
+        counts, self._counts = self._counts, Counter()
+        return counts
 
     def standing(self, model: str, row: int) -> Labels | None:
         """How the labels of a model stood at a row of the traffic that `place` has told of."""
@@ -123,9 +135,11 @@ class Join:
         waits = ~found
         if not self._one_model:
             waits |= np.array([model is None for model in come.model], dtype=np.bool_)
+        # What is outside the sample never finds a prediction, and would push out what does.
+        waits &= sampled(come.hashes, self._sample)
         kept, keys = self._early.to_keep(come, np.flatnonzero(waits), self._since_s or 0.0)
         parts = [part for one in here for part in self._settle(one, come, kept, stream_s)]
-        self.counts["labels without a prediction"] += self._early.keep(
+        self._counts["labels without a prediction"] += self._early.keep(
             come, kept, keys, stream_s, self._since_s
         )
         return self._outcomes(parts)
@@ -183,7 +197,7 @@ class Join:
     def _joined(self, model: LateModel, events: Events, rows: Rows) -> tuple[Rows, Hashes]:
         """Rule 1 without the waiting: the predictions that can be joined."""
         kept = [row for row in rows.tolist() if events.id[row] is not None]
-        self.counts["without id"] += len(rows) - len(kept)
+        self._counts["without id"] += len(rows) - len(kept)
         hashes = hashed([str(events.id[row]) for row in kept])
         inside = sampled(hashes, model.spec.sample)
         return np.array(kept, dtype=np.int64)[inside], hashes[inside]
@@ -211,7 +225,7 @@ class Join:
                 replaced[number] = seq
             newest[one] = (number, float(stream_s[row]))
             kept.append(at)
-        self.counts["repeated"] += len(rows) - len(kept)
+        self._counts["repeated"] += len(rows) - len(kept)
         return rows[kept], hashes[kept], replaced
 
     def _payload(self, batch: Batch, events: Events, rows: Rows) -> dict[str, Sequence[Any]]:
@@ -238,7 +252,7 @@ class Join:
         told = told.rows(np.lexsort((told.order, told.seqs)))
         arrival = spec.read == "arrival"
         before = lane.slots(told.seqs)
-        self.counts["labels"] += len(told.seqs)
+        self._counts["labels"] += len(told.seqs)
         if arrival or spec.conflict == "first":
             fresh = np.isnan(before) & np.append(True, told.seqs[1:] != told.seqs[:-1])
             told = told.rows(np.flatnonzero(fresh))
@@ -247,6 +261,7 @@ class Join:
         if not arrival or not len(told.seqs):
             return []
         gone = lane.columns(told.seqs)
+        self._counts["outcomes"] += len(gone)
         return [
             Read(
                 model.name,
@@ -268,7 +283,8 @@ class Join:
         labelled = ~np.isnan(gone.slot)
         delays_s = (gone.slot_s - gone.stream_s)[labelled]
         model.left_now(leaves, labelled, delays_s, pushed)
-        self.counts["pushed out"] += int(pushed.sum())
+        self._counts["pushed out"] += int((pushed & ~labelled).sum())
+        self._counts["without a label"] += int((~pushed & ~labelled).sum())
         absent = ~labelled & ~pushed if spec.absent_means != "drop" else np.zeros(len(gone), dtype=np.bool_)
         slot = gone.slot.copy()
         if absent.any():
@@ -277,6 +293,7 @@ class Join:
         at = np.flatnonzero(read)
         if not len(at):
             return []
+        self._counts["outcomes"] += len(at)
         kept = Gone(
             gone.stream_s[at],
             {name: picked(column, at.tolist()) for name, column in gone.columns.items()},

@@ -20,6 +20,15 @@ DELAYS_OF: Final = 256  # of those with a label, the last
 LOOK_OF: Final = 100
 
 
+class Waiting(NamedTuple):
+    """Predictions of a model that wait for their labels, how many may at most, and how labels stand."""
+
+    model: str
+    predictions: int
+    most: int
+    labels: Labels
+
+
 class LabelLook(NamedTuple):
     """At a row: of the last `of` predictions that left so many had no label (`unlabelled`), and so many of the last 100
     were pushed out before their time."""
@@ -77,6 +86,11 @@ class LateModel:
             coverage=round(float(last.mean()), 4) if len(last) else None,
             median_delay_s=round(float(np.median(delays_s)), 3) if len(delays_s) else None,
         )
+
+    def waiting(self) -> Waiting:
+        """When all of this batch has been read."""
+        end = int(self.gone_at[-1]) if len(self.gone_at) else 0
+        return Waiting(self.name, len(self.lane), self.spec.most, self.standing(end))
 
     def left_now(self, leaves: Rows, labelled: Bools, delays_s: Floats, pushed: Bools) -> None:
         """Predictions leave: before which event each, which have a label, how late those were, which are pushed."""

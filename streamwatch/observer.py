@@ -7,7 +7,7 @@ processed twice (a failed commit, a rebalance) is told once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from streamwatch.alerts import Alert
@@ -35,6 +35,8 @@ class Work:
     retired: Sequence[StreamKey] = ()
     unwatched: Sequence[Unwatched] = ()
     obeyed: Sequence[Obeyed] = ()
+    labels: int = 0
+    joined: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -43,6 +45,7 @@ class Work:
             "commits": 1,
             "records": self.records,
             "events": self.events,
+            "labels": self.labels,
             "ignored": self.ignored,
             "tombstones": self.tombstones,
             "alerts": len(self.alerts),

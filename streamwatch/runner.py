@@ -45,6 +45,7 @@ class Total:
 
     records: int = 0
     events: int = 0
+    labels: int = 0
     ignored: int = 0
     tombstones: int = 0
     alerts: int = 0
@@ -116,6 +117,7 @@ class _Task:
         self.obeyed: list[Obeyed] = []
         self.counts: Counter[str] = Counter()
         self.unusable: Counter[str] = Counter()
+        self.joined: Counter[str] = Counter()
 
     def process(self, batch: Batch) -> None:
         output = self.engine.process(batch)
@@ -127,8 +129,13 @@ class _Task:
         self.unwatched.extend(output.unwatched)
         self.obeyed.extend(output.obeyed)
         self.unusable.update(output.unusable)
+        self.joined.update(output.joined)
         self.counts.update(
-            records=len(batch), events=output.events, ignored=output.ignored, tombstones=output.tombstones
+            records=len(batch),
+            events=output.events,
+            labels=output.labels,
+            ignored=output.ignored,
+            tombstones=output.tombstones,
         )
 
     @property
@@ -153,6 +160,8 @@ class _Task:
             tuple(self.retired),
             tuple(self.unwatched),
             tuple(self.obeyed),
+            self.counts["labels"],
+            dict(self.joined),
         )
 
 

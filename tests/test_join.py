@@ -264,7 +264,7 @@ def test_more_than_most_push_the_oldest_out_with_the_label_that_they_have():
     for size in (700, 6_000):
         read, join = joined(config, items, [size] * (len(items) // size + 1), restart=size == 700)
         assert read == plain.read
-        assert join.waiting["a"] == 1000
+        assert next((one.model, one.predictions, one.most) for one in join.waiting()) == ("a", 1000, 1000)
 
 
 def test_a_label_before_all_predictions_waits_for_the_first():
@@ -290,7 +290,63 @@ def test_waiting_predictions_are_dropped_when_the_config_reads_something_else_of
     assert {key for key in state if ":chunk:" in key and "early" not in key} <= {
         key for key in gone if gone[key] is None
     }
-    assert other.waiting == {"a": 0, "b": 0}
+    assert [one.predictions for one in other.waiting()] == [0, 0]
+
+
+def test_what_became_of_predictions_and_labels_is_counted_once_each():
+    def later(time_s: float) -> Item:
+        return ("p", 1000.0 + time_s, f"at {time_s}", "b", 1, None)
+
+    items: list[Item] = [
+        ("p", 1000.0, "x", "a", 1, None),
+        ("p", 1001.0, "x", "a", 1, None),
+        ("p", 1002.0, None, "a", 1, None),
+        ("p", 1003.0, "y", "a", 1, None),
+        ("l", "x", None, 1),
+        ("l", "x", "a", 0),
+        ("l", "nobody", None, 1),
+        later(45.0),  # "nobody" has waited for its 20 s
+        later(101.0),  # "x" leaves with its label, "at 45.0" without one
+        later(104.0),  # "y" leaves without one
+    ]
+    counts = {
+        "outcomes": 1, "labels": 2, "without id": 1, "repeated": 1, "pushed out": 0, "without a label": 2,
+        "labels without a prediction": 2,  # and the one for "x" of any model waited for one of "b"
+    }  # fmt: skip
+    for sizes in ([len(items)], [1] * len(items)):
+        _, join = joined(of(), items, sizes, restart=False)
+        assert [one.predictions for one in join.waiting()] == [0, 2]
+        assert join.early == 0
+        assert join.take_counts() == counts
+        assert join.take_counts() == {}
+
+
+def test_an_outcome_that_is_read_on_arrival_is_counted_and_not_missed_when_its_time_is_over():
+    items: list[Item] = [
+        ("p", 1000.0, "x", "a", 1, None),
+        ("l", "x", "a", 1),
+        ("p", 1200.0, "y", "a", 1, None),
+    ]
+    _, join = joined(of(read="arrival"), items, [3], restart=False)
+    counts = join.take_counts()
+    assert (counts["outcomes"], counts["without a label"]) == (1, 0)
+
+
+def test_a_label_outside_the_sample_pushes_none_out_that_waits_for_its_prediction(monkeypatch):
+    monkeypatch.setattr("streamwatch.early.MOST", 3)
+    names = [f"i{i}" for i in range(200)]
+    inside = sampled(hashed(names), 0.1)
+    mine = next(name for name, yes in zip(names, inside, strict=True) if yes)
+    others = [name for name, yes in zip(names, inside, strict=True) if not yes]
+    items: list[Item] = [
+        ("p", 1000.0, others[0], "a", 1, None),
+        ("l", mine, None, 1),
+        *(("l", name, None, 1) for name in others),
+        ("p", 1001.0, mine, "a", 1, None),
+        ("p", 1102.0, others[0], "a", 1, None),
+    ]
+    read, _ = joined(of(sample="10%"), items, [1] * len(items), restart=False)
+    assert len(read) == 1
 
 
 def test_words_are_bounded_and_what_is_no_label_is_unusable():
