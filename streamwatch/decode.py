@@ -27,6 +27,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
+from streamwatch.coded import coded
 from streamwatch.columns import Columns, Rows
 from streamwatch.errors import SenderError
 from streamwatch.events import NO_LABELS, DeadLetter, Decoded, Events, LabelEvents, Needs
@@ -69,7 +70,9 @@ class Decoder:
         labels: list[LabelEvents] = []
         dead: dict[int, SenderError] = {}
         taken = np.zeros(len(batch), dtype=np.bool_)
-        empty = np.array([value is None for value in batch.value], dtype=np.bool_)
+        empty = np.zeros(len(batch), dtype=np.bool_)
+        if None in batch.value:
+            empty[:] = [value is None for value in batch.value]
         for index, columns in enumerate(self._columns):
             mine = [
                 number for number, source in enumerate(batch.sources) if source.topic in self._topics[index]
@@ -104,7 +107,8 @@ class Decoder:
 
     def _rows(self, columns: Columns, batch: Batch, at: list[int], dead: Wrong) -> Rows:
         """The records at these positions that are meant and JSON objects; what is none is added to `dead`."""
-        parsed, wrong = columns.json.rows([value for row in at if (value := batch.value[row]) is not None])
+        values: Sequence[Any] = batch.value if len(at) == len(batch) else [batch.value[row] for row in at]
+        parsed, wrong = columns.json.rows(values)
         rows = _without(Rows(batch, at, parsed), wrong, dead)
         meant = columns.meant(rows)
         return rows if meant is None else rows.keep(meant)
@@ -129,7 +133,7 @@ class Decoder:
         batch = rows.batch
         wrong: Wrong = {}
         named = {
-            name: texts(columns.field(name, rows), columns.where(name), name == "model", wrong)
+            name: texts(columns.field(name, rows), columns.where(name), name == "model", wrong, name != "id")
             for name in ("model", "id", "version")
         }
         record_s = batch.timestamp_ms[rows.at] / 1000.0
@@ -143,8 +147,8 @@ class Decoder:
             np.array(rows.at, dtype=np.int64),
             time_s,
             named["id"],
-            named["model"],
-            named["version"],
+            coded(named["model"]),
+            coded(named["version"]),
             {name: columns.field(name, rows) for name in sorted(self._needs.fields)},
             columns.features(rows),
             columns.all_features(rows),
@@ -190,8 +194,8 @@ def _merge(parts: Sequence[Events]) -> Events:
         record[order],
         np.concatenate([part.time_s for part in parts])[order],
         woven(part.id for part in parts),
-        woven(part.model for part in parts),
-        woven(part.version for part in parts),
+        coded(woven(part.model for part in parts)),
+        coded(woven(part.version for part in parts)),
         {name: woven(part.fields[name] for part in parts) for name in first.fields},
         {name: woven(part.features[name] for part in parts) for name in first.features},
         None if first.all_features is None else woven(part.all_features or () for part in parts),

@@ -5,14 +5,17 @@ A row that fails gives the SenderError that its dead letter tells; the first fie
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
+from types import NoneType
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from streamwatch.alerts import rfc3339
+from streamwatch.coded import Coded, coded
 from streamwatch.errors import SenderError
 from streamwatch.fields import Unusable, show
 from streamwatch.times import ACCEPTED, LAST_S, epoch_s, epochs_s
@@ -22,10 +25,20 @@ LONGEST: Final = 1024
 Wrong = dict[int, SenderError]
 
 
-def texts(column: Sequence[Any], where: str, required: bool, wrong: Wrong) -> Sequence[Any]:
-    """The column as texts, None for nothing; rows that fail are added to `wrong`."""
-    distinct = set(column) if set(map(type, column)) <= {str} else {""}
-    if "" not in distinct and max(map(len, distinct), default=0) <= LONGEST:
+def texts(
+    column: Sequence[Any], where: str, required: bool, wrong: Wrong, few: bool = False
+) -> Sequence[Any]:
+    """The column as texts, None for nothing; rows that fail are added to `wrong`. `few`: it has few distinct values."""
+    if few:
+        with contextlib.suppress(TypeError):  # a list or an object among them
+            column = coded(column)
+    distinct = column.words if isinstance(column, Coded) else column
+    types = set(map(type, distinct))
+    if types == {str}:
+        lengths = set(map(len, distinct))
+        if 0 not in lengths and max(lengths) <= LONGEST:
+            return column
+    elif not types or (types == {NoneType} and not required):
         return column
     result: list[str | None] = []
     for row, value in enumerate(column):

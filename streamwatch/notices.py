@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from streamwatch.alerts import Alert, Unseen, rfc3339
+from streamwatch.coded import coded
 from streamwatch.conditions import About, Conditions
 from streamwatch.config import Config
 from streamwatch.join import Join
@@ -68,7 +69,7 @@ class Notices:
             for look in self._join.looks():
                 if look.row < len(traffic):
                     self._note(_Item(look.row, look.model, look))
-        for model in self._presence.unasked(set(traffic.events.model)):
+        for model in self._presence.unasked(set(coded(traffic.events.model).words)):
             if rows := self._of(model):
                 if self._conditions.known(About("events", model)):
                     self._note(_Item(rows[0], model, None))
@@ -177,13 +178,12 @@ class Notices:
         """The batch is over."""
         traffic = self._traffic
         assert traffic is not None
-        names = traffic.events.model
-        if traffic.outcome is None:
-            last = dict(zip(names, range(len(names)), strict=True))
-        else:
-            last = {name: row for row, name in enumerate(names) if not traffic.outcome[row]}
-        for model, row in last.items():
-            if model in self._models:
+        models = coded(traffic.events.model)
+        last = np.full(len(models.words), -1)
+        rows = np.arange(len(models)) if traffic.outcome is None else np.flatnonzero(~traffic.outcome)
+        last[models.codes[rows]] = rows  # of what is written to one place twice, the last one stays
+        for model, row in zip(models.words, last.tolist(), strict=True):
+            if row >= 0 and model in self._models:
                 self._presence.heard(model, float(traffic.stream_s[row]), float(traffic.arrived_s[row]))
         self._presence.keep(self._models)
         self._traffic = self._rows = None

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from streamwatch.alerts import Alert
+from streamwatch.coded import coded
 from streamwatch.config import Config
 from streamwatch.detectors.base import Detection
 from streamwatch.events import StreamKey
@@ -67,7 +68,7 @@ class Passage:
             traffic.offset,
             events.id,
             events.version,
-            frozenset(events.version),
+            frozenset(coded(events.version).words),
             traffic.stream_s,
             traffic.arrived_s,
         )

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamwatch.categories import segment_values
+from streamwatch.coded import Table, coded, paired
 from streamwatch.events import Events, StreamKey
 from streamwatch.series import Bools
 
@@ -82,26 +83,16 @@ class Keyed:
 def keyed(events: Events, cut: Cut) -> Keyed:
     """The stream key of every event under one cut. An event without a version has the version "" where versions
     are told apart, so that it is not taken for "all versions together"."""
-    versions: Sequence[str | None]
+    model = coded(events.model)
     if cut.per == "version":
-        versions = [UNVERSIONED if version is None else version for version in events.version]
+        pairs, codes = paired(model, coded(events.version))
+        whole = [StreamKey(name, UNVERSIONED if version is None else version) for name, version in pairs]
     else:
-        versions = [None] * len(events)
-    codes = _Codes()
-    if cut.by:
-        rows = zip(events.model, versions, segment_values(events, cut.by), strict=True)
-        numbers = [-1 if row[2] is None else codes[row] for row in rows]
-        keys = [StreamKey(model, version, segment) for model, version, segment in codes]
-    elif cut.per == "version":
-        numbers = list(map(codes.__getitem__, zip(events.model, versions, strict=True)))
-        keys = [StreamKey(model, version) for model, version in codes]
-    else:
-        numbers = list(map(codes.__getitem__, events.model))
-        keys = [StreamKey(model, None) for model in codes]
+        whole, codes = [StreamKey(name, None) for name in model.words], model.codes
+    if not cut.by:
+        return Keyed(whole, codes)
+    table = Table()
+    rows = zip(codes.tolist(), segment_values(events, cut.by), strict=True)
+    numbers = [-1 if row[1] is None else table[row] for row in rows]
+    keys = [whole[code]._replace(segment=segment) for code, segment in table]
     return Keyed(keys, np.array(numbers, dtype=np.int64))
-
-
-class _Codes(dict):  # type: ignore[type-arg]  # of whatever is hashable to its number, in order of first appearance
-    def __missing__(self, key: object) -> int:
-        code = self[key] = len(self)
-        return code

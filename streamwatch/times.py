@@ -90,38 +90,41 @@ def _date_times(column: Sequence[str]) -> npt.NDArray[np.float64] | None:
     if fraction < 0 or fraction == 1 or first[10] not in "T ":
         return None
     layout = f"####-##-##{first[10]}##:##:##{'.'.ljust(fraction, '#') if fraction else ''}{zone}"
-    chars = np.frombuffer(joined.encode(), dtype=np.uint8).reshape(-1, length).T.astype(np.int64) - ord("0")
-    for char, wanted in zip(chars, layout, strict=True):
-        if wanted != "#":
-            if (char != ord(wanted) - ord("0")).any():
-                return None
-        elif ((char < 0) | (char > 9)).any():
-            return None
+    chars = np.frombuffer(joined.encode(), dtype=np.uint8).reshape(-1, length).T
+    digits = np.ascontiguousarray(chars) - np.uint8(ord("0"))  # below "0" they wrap round to more than 9
+    wanted = np.array([char == "#" for char in layout])
+    others = np.array([ord(char) for char in layout], dtype=np.uint8) - np.uint8(ord("0"))
+    if (digits[wanted] > 9).any() or (digits[~wanted] != others[~wanted, None]).any():
+        return None
 
-    def number(start: int, stop: int) -> npt.NDArray[np.int64]:
-        powers = 10 ** np.arange(stop - start - 1, -1, -1, dtype=np.int64)
-        return powers @ chars[start:stop]
+    def pair(at: int) -> npt.NDArray[np.uint8]:
+        number: npt.NDArray[np.uint8] = digits[at] * np.uint8(10) + digits[at + 1]
+        return number
 
-    year, month, day = number(0, 4), number(5, 7), number(8, 10)
-    hour, minute, second = number(11, 13), number(14, 16), number(17, 19)
-    months = (np.clip(year, 1970, 2199) * 12 + month - 1 - 1970 * 12).astype("datetime64[M]")
-    days = (
-        months.astype("datetime64[D]").astype(np.int64),
-        (months + np.timedelta64(1, "M")).astype("datetime64[D]").astype(np.int64),
-    )
-    fits = (
-        (year >= 1970)
-        & (year < 2200)
-        & (month >= 1)
-        & (month <= 12)
-        & (day >= 1)
-        & (day <= days[1] - days[0])
-    )
-    if not (fits & (hour < 24) & (minute < 60) & (second <= 60)).all():
+    hour, minute, second = pair(11), pair(14), pair(17)
+    if (hour > 23).any() or (minute > 59).any() or (second > 60).any():
+        return None
+    if (digits[:10] == digits[:10, :1]).all():
+        digits = digits[:, :1]  # all of one day: the date is read once
+    days = _days(pair(0).astype(np.int64) * 100 + pair(2), pair(5).astype(np.int64), pair(8).astype(np.int64))
+    if days is None:
         return None
     # a 60th second, as in `_date_time`, falls on the next minute by the sum itself
-    total_us = ((days[0] + day - 1) * 86400 + hour * 3600 + minute * 60 + second) * 1_000_000
+    total_us = (days * 86400 + (hour.astype(np.int64) * 60 + minute) * 60 + second) * 1_000_000
     if fraction:
-        digits = min(fraction - 1, 6)  # what is finer than a microsecond is cut off
-        total_us += number(20, 20 + digits) * 10 ** (6 - digits)
+        places = min(fraction - 1, 6)  # what is finer than a microsecond is cut off
+        finer = np.ascontiguousarray(chars[20 : 20 + places]).astype(np.int64) - ord("0")
+        total_us += 10 ** np.arange(5, 5 - places, -1, dtype=np.int64) @ finer
     return total_us / 1e6  # exact integers below 2**53: rounded once, as by timedelta.total_seconds
+
+
+def _days(
+    year: npt.NDArray[np.int64], month: npt.NDArray[np.int64], day: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64] | None:
+    """Days since the epoch; None if one of them does not exist or is not within 1970 to 2199."""
+    if not ((year >= 1970) & (year < 2200) & (month >= 1) & (month <= 12)).all():
+        return None
+    months = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
+    first = months.astype("datetime64[D]").astype(np.int64)
+    after = (months + np.timedelta64(1, "M")).astype("datetime64[D]").astype(np.int64)
+    return first + day - 1 if ((day >= 1) & (day <= after - first)).all() else None

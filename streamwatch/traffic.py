@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamwatch.alerts import Labels
+from streamwatch.coded import coded
 from streamwatch.events import Events
 from streamwatch.records import Batch, Source
 from streamwatch.series import Bools, Floats
@@ -107,8 +108,8 @@ def merged(batch: Batch, events: Events, stream_s: Floats, outcomes: Outcomes) -
         np.concatenate((np.full(k, -1, dtype=np.int64), events.record))[order],
         np.concatenate((outcomes.time_s, events.time_s))[order],
         joined(nothing, events.id),
-        joined(outcomes.model, events.model),
-        joined(outcomes.version, events.version),
+        coded(joined(outcomes.model, events.model)),
+        coded(joined(outcomes.version, events.version)),
         {name: joined(outcomes.fields.get(name, nothing), column) for name, column in events.fields.items()},
         {name: joined(outcomes.features.get(name, nothing), col) for name, col in events.features.items()},
         None if events.all_features is None else joined(nothing, events.all_features),

@@ -15,7 +15,7 @@ ROOT = Path(streamwatch.__file__).parent
 
 # From the ground up. `package.*` places every module below a package that has no line of its own.
 FLOORS: dict[str, tuple[str, ...]] = {
-    "values": ("errors", "records", "events", "series", "units", "alerts", "yamltree"),
+    "values": ("errors", "records", "coded", "events", "series", "units", "alerts", "yamltree"),
     "rules": (
         "signals", "observed", "performance", "categories", "classes", "where", "rowgroups", "detectors.*",
         "matchers", "windows", "commands", "packed", "hashindex", "labels", "decode", "mapping", "fields", "columns", "identity", "times", "policy", "eyes", "trail", "yamlread", "sketch",
