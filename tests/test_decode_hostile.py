@@ -314,7 +314,7 @@ def test_100000_hostile_records_at_random_among_good_ones() -> None:
 def writable(events: Events) -> None:
     """Whatever becomes part of keys, ids and alerts can be written as UTF-8, and columns are as long as each other."""
     for column in (events.id, events.model, events.version):
-        msgspec.msgpack.encode(column)
+        msgspec.msgpack.encode(list(column))
     lengths = {len(column) for column in (*events.fields.values(), *events.features.values(), events.id)}
     assert lengths == {len(events)} == {len(events.time_s)} == {len(events.record)}
     assert np.isfinite(events.time_s).all()
