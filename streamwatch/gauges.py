@@ -2,19 +2,24 @@
 
 Gauges of watchers have many labels and are bounded: at most `SHOWN` watchers, whole segments first; how many are left
 out is a gauge itself. What is open and what is watched is counted over all of them, so that an alarm on it misses none.
+Models whose labels come late are bounded in the same way.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from streamwatch.conditions import MONITOR as SERVICE
+from streamwatch.conditions import Kind
+from streamwatch.engine import Condition
 from streamwatch.engine import Gauge as Watcher
+from streamwatch.latemodel import Waiting
 
 SHOWN = 500
 WATCHER_LABELS = ("model", "version", "segment", "monitor", "signal")
@@ -27,6 +32,8 @@ class Live(Collector):
         self._now = now
         self._watchers: tuple[list[Watcher], int] = ([], 0)
         self._monitors: list[_Monitor] = []
+        self._conditions: Counter[tuple[str, bool]] | None = None
+        self._waiting: tuple[list[Waiting], int] = ([], 0)
         self.fetched_at: float | None = None
         self.stream_time_s: float | None = None
 
@@ -39,12 +46,31 @@ class Live(Collector):
         """Over all watchers, by monitor. Every monitor of the config is counted, also one that watches nothing: on a 0
         an alarm can be set, on what is absent it cannot. Whoever holds no task has no monitors."""
         watching = Counter(watcher.monitor for watcher in watchers if watcher.n)
-        firing = Counter(watcher.monitor for watcher in watchers if watcher.open)
-        blind = Counter(watcher.monitor for watcher in watchers if watcher.blind)
+        paused = Counter(watcher.monitor for watcher in watchers if watcher.paused)
+        firing = Counter((watcher.monitor, watcher.silenced) for watcher in watchers if watcher.open)
+        blind = Counter((watcher.monitor, watcher.blind_silenced) for watcher in watchers if watcher.blind)
         self._monitors = [
-            _Monitor(name, severity, watching[name], firing[name], blind[name])
+            _Monitor(
+                name,
+                severity,
+                watching[name],
+                paused[name],
+                (firing[name, False], firing[name, True]),
+                (blind[name, False], blind[name, True]),
+            )
             for name, severity in severities.items()
         ]
+
+    def stand(self, conditions: Iterable[Condition] | None) -> None:
+        """What the service as a whole cannot see. None: it holds no task, and so cannot say."""
+        self._conditions = (
+            None if conditions is None else Counter((one.kind, one.silenced) for one in conditions)
+        )
+
+    def wait(self, waiting: Iterable[Waiting]) -> None:
+        """Keep the first `shown` models by name."""
+        ordered = sorted(waiting)
+        self._waiting = (ordered[: self._shown], max(0, len(ordered) - self._shown))
 
     def collect(self) -> Iterator[Metric]:
         if self.fetched_at is not None:
@@ -56,7 +82,8 @@ class Live(Collector):
             text = "How far the time of the newest event is behind the clock."
             delay = self._now() - self.stream_time_s
             yield GaugeMetricFamily("streamwatch_stream_time_delay_seconds", text, delay)
-        yield from _monitors(self._monitors)
+        yield from _monitors(self._monitors, self._conditions)
+        yield from _waiting(*self._waiting)
         watchers, left_out = self._watchers
         yield GaugeMetricFamily(
             "streamwatch_monitors_left_out", "Watchers without gauges, because there are too many.", left_out
@@ -71,27 +98,84 @@ class Live(Collector):
 
 
 class _Monitor(NamedTuple):
-    """How many of a monitor's watchers have read a value, have a firing alert open, are blind."""
+    """How many of a monitor's watchers have read a value, are paused, have a firing alert open, are blind; of the last
+    two those that are not silenced, and those that are."""
 
     name: str
     severity: str
     watching: int
-    firing: int
-    blind: int
+    paused: int
+    firing: tuple[int, int]
+    blind: tuple[int, int]
 
 
-def _monitors(monitors: Sequence[_Monitor]) -> Iterator[Metric]:
+def _monitors(monitors: Sequence[_Monitor], conditions: Counter[tuple[str, bool]] | None) -> Iterator[Metric]:
+    """The service is a monitor, too: the one in whose name is said what it cannot see as a whole."""
     watching = GaugeMetricFamily(
         "streamwatch_watching", "Watchers of a monitor that have read a value.", labels=["monitor"]
     )
+    paused = GaugeMetricFamily(
+        "streamwatch_paused",
+        "Watchers of a monitor that read nothing because of a pause.",
+        labels=["monitor"],
+    )
     opened = GaugeMetricFamily(
-        "streamwatch_open_alerts", "Watchers whose alert is open.", labels=["monitor", "severity", "state"]
+        "streamwatch_open_alerts",
+        "Watchers whose alert is open.",
+        labels=["monitor", "severity", "state", "silenced"],
+    )
+    standing = GaugeMetricFamily(
+        "streamwatch_conditions",
+        "What keeps more than one monitor from seeing: open alerts of the service, by kind.",
+        labels=["kind", "silenced"],
     )
     for one in monitors:
         watching.add_metric([one.name], one.watching)
-        opened.add_metric([one.name, one.severity, "firing"], one.firing)
-        opened.add_metric([one.name, one.severity, "blind"], one.blind)
-    yield from (watching, opened)
+        paused.add_metric([one.name], one.paused)
+        for state, counts in (("firing", one.firing), ("blind", one.blind)):
+            for silenced, count in zip(_SILENCED, counts, strict=True):
+                opened.add_metric([one.name, one.severity, state, silenced], count)
+    if conditions is not None:
+        for marked, silenced in enumerate(_SILENCED):
+            of = {kind: conditions[kind, bool(marked)] for kind in get_args(Kind)}
+            opened.add_metric([SERVICE, "warning", "blind", silenced], sum(of.values()))
+            for kind, count in of.items():
+                standing.add_metric([kind, silenced], count)
+    yield from (watching, paused, opened, standing)
+
+
+_SILENCED = ("false", "true")
+
+
+def _waiting(models: Sequence[Waiting], left_out: int) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "streamwatch_models_left_out",
+        "Models with late labels that have no gauges, because there are too many.",
+        left_out,
+    )
+    for name, text, read in _LATE:
+        family = GaugeMetricFamily(f"streamwatch_{name}", text, labels=["model"])
+        for model in models:
+            value = read(model)
+            if value is not None:
+                family.add_metric([model.model], float(value))
+        yield family
+
+
+_LATE: tuple[tuple[str, str, Callable[[Waiting], float | None]], ...] = (
+    ("waiting_predictions", "Predictions that wait for their labels.", lambda w: w.predictions),
+    (
+        "waiting_predictions_most",
+        "How many may wait; then the oldest leave before their time.",
+        lambda w: w.most,
+    ),
+    (
+        "label_coverage",
+        "Share of the last 1,000 predictions to leave that had a label.",
+        lambda w: w.labels.coverage,
+    ),
+    ("label_delay_seconds", "Median delay of the last 256 labels.", lambda w: w.labels.median_delay_s),
+)
 
 
 _WATCHED: tuple[tuple[str, str, Callable[[Watcher], float | None]], ...] = (

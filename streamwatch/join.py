@@ -39,6 +39,8 @@ from streamwatch.state import pack, unpack
 from streamwatch.traffic import Outcomes, Rows
 
 PREFIX: Final = "labels:"
+# Why a prediction is never joined: it has no id, one with its id waits, it left before its time, or without a label.
+UNJOINED: Final = ("without id", "repeated", "pushed out", "without a label")
 _MODEL: Final = "labels:model:"
 _WORDS: Final = "labels:words"
 
@@ -77,9 +79,8 @@ class Join:
         return len(self._early)
 
     def take_counts(self) -> Mapping[str, int]:
-        """Since the last call: `outcomes` read and `labels` that found their prediction; predictions that are never
-        joined: `without id`, `repeated` (its id waits already), `pushed out` (before their time) or `without a label`
-        to the end; and `labels without a prediction`."""
+        """Since the last call: `outcomes` read, `labels` that found their prediction, and `labels without a
+        prediction`; predictions that are never joined by why (`UNJOINED`)."""
         counts, self._counts = self._counts, Counter()
         return counts
 

@@ -18,6 +18,7 @@ from streamwatch.engine import Engine, Restored
 from streamwatch.errors import PlatformError
 from streamwatch.events import DeadLetter, StreamKey
 from streamwatch.execute import Obeyed
+from streamwatch.join import UNJOINED
 from streamwatch.logs import RateLimit, log
 from streamwatch.observer import Work
 from streamwatch.transports.base import Closed, Opened, Progress, Stalled
@@ -38,6 +39,7 @@ class Journal:
         self._since = clock()
         self._counts: Counter[str] = Counter()
         self._unusable: Counter[str] = Counter()
+        self._joined: Counter[str] = Counter()
         self._dead_letters = RateLimit(DEAD_LETTERS_SHOWN, interval_s)
         self._overtaken = 0
         self._ready: tuple[bool, str] | None = None
@@ -61,13 +63,14 @@ class Journal:
             )
 
     def restored(self, task: int, restored: Restored, seconds: float) -> None:
-        write = log().warning if restored.dropped else log().info
+        write = log().warning if restored.dropped or restored.not_waiting else log().info
         write(
             "restored",
             task=task,
             stream_keys=restored.keys,
             kept=restored.kept,
             dropped=restored.dropped,
+            **({"not_waiting": restored.not_waiting} if restored.not_waiting else {}),
             seconds=round(seconds, 3),
         )
 
@@ -98,6 +101,7 @@ class Journal:
         for strange in work.unwatched:
             log().warning("not watched", task=work.task, **strange._asdict())
         self._unusable.update(work.unusable)
+        self._joined.update(work.joined)
         self._counts.update(work.counts)
 
     def _letters(self, task: int, letters: Sequence[DeadLetter]) -> None:
@@ -130,18 +134,18 @@ class Journal:
         now = self._clock()
         if now - self._since >= self._interval_s:
             self._held_back(now)
-            self._summary(progress, now)
+            self._summary(progress, now, engines)
 
     def end(self, progress: Progress) -> None:
         """Write what is still held back: called once, when the loop has ended."""
         now = self._clock()
         self._held_back(now, everything=True)
-        self._summary(progress, now)
+        self._summary(progress, now, {})
 
-    def _summary(self, progress: Progress, now: float) -> None:
+    def _summary(self, progress: Progress, now: float, engines: Mapping[int, Engine]) -> None:
         seconds = max(now - self._since, 1e-9)
-        counts, unusable = self._counts, self._unusable
-        self._since, self._counts, self._unusable = now, Counter(), Counter()
+        counts, unusable, joined = self._counts, self._unusable, self._joined
+        self._since, self._counts, self._unusable, self._joined = now, Counter(), Counter(), Counter()
         overtaken = progress.overtaken - self._overtaken
         self._overtaken = progress.overtaken
         lag = sum(progress.lag.values())
@@ -152,6 +156,7 @@ class Journal:
                 events_per_s=round(counts["events"] / seconds, 1),
                 **{name: counts[name] for name in _COUNTED},
                 unusable=dict(unusable),
+                **(_late(joined, engines) if joined else {}),
                 lag=lag,
                 overtaken=overtaken,
             )
@@ -168,7 +173,18 @@ class Journal:
             )
 
 
-_COUNTED = ("records", "events", "ignored", "tombstones", "alerts", "dead_letters", "commits")
+def _late(joined: Mapping[str, int], engines: Mapping[int, Engine]) -> dict[str, object]:
+    """Of labels that come later than their predictions."""
+    waiting = [one.predictions for engine in engines.values() for one in engine.waiting()]
+    return {
+        "outcomes": joined.get("outcomes", 0),
+        "unjoined": {why: count for why in UNJOINED if (count := joined.get(why, 0))},
+        "labels_unjoined": joined.get("labels without a prediction", 0),
+        **({"waiting": sum(waiting)} if engines else {}),
+    }
+
+
+_COUNTED = ("records", "events", "labels", "ignored", "tombstones", "alerts", "dead_letters", "commits")
 
 
 def alert_line(task: int, alert: Alert) -> None:

@@ -15,6 +15,7 @@ from streamwatch import __version__
 from streamwatch.engine import Engine, Restored
 from streamwatch.errors import PlatformError
 from streamwatch.gauges import SHOWN, Live
+from streamwatch.join import UNJOINED
 from streamwatch.observer import Work
 from streamwatch.transports.base import Closed, Opened, Progress, Stalled
 
@@ -47,6 +48,13 @@ class Metrics:
 
         self._records = counter("records", "Input records processed and committed.")
         self._events = counter("events", "Prediction events processed and committed.")
+        self._labels = counter("labels", "Label events processed and committed.")
+        self._outcomes = counter(
+            "outcomes", "Outcomes read: predictions with their labels, or what no label means."
+        )
+        self._joined = counter("joined_labels", "Labels that found their prediction.")
+        self._unjoined = counter("unjoined_predictions", "Predictions that no label was joined to.", "reason")
+        self._strays = counter("unjoined_labels", "Labels whose prediction did not come, or had left.")
         self._ignored = counter("ignored_records", "Records that the mapping says are not for us.")
         self._tombstones = counter("tombstones", "Records without a value.")
         self._dead_letters = counter("dead_letters", "Records that could not be read.", "code")
@@ -69,6 +77,7 @@ class Metrics:
         self._tasks = gauge("tasks", "Tasks held by this worker.")
         self._lag = gauge("lag_records", "Records not yet processed.", "topic", "partition")
         self._ready = gauge("ready", "1 when joined, restored and reading, or a healthy standby.")
+        self._early = gauge("waiting_labels", "Labels that wait for their predictions.")
         self._keys = gauge("stream_keys", "Stream keys with state.")
         gauge("build_info", "Always 1; says the version.", "version").labels(__version__).set(1)
         self.registry.register(self._live)
@@ -96,6 +105,12 @@ class Metrics:
         self._seconds.observe(seconds)
         self._records.inc(work.records)
         self._events.inc(work.events)
+        self._labels.inc(work.labels)
+        self._outcomes.inc(work.joined.get("outcomes", 0))
+        self._joined.inc(work.joined.get("labels", 0))
+        self._strays.inc(work.joined.get("labels without a prediction", 0))
+        for reason in UNJOINED:
+            self._unjoined.labels(reason).inc(work.joined.get(reason, 0))
         self._ignored.inc(work.ignored)
         self._tombstones.inc(work.tombstones)
         self._evicted.inc(len(work.evicted))
@@ -133,6 +148,9 @@ class Metrics:
         self._live.keep(watchers)
         severities = {m.name: m.policy.severity for e in engines.values() for m in e.config.monitors}
         self._live.count(watchers, severities)
+        self._live.stand([c for e in engines.values() for c in e.conditions()] if engines else None)
+        self._live.wait(waiting for engine in engines.values() for waiting in engine.waiting())
+        self._early.set(sum(engine.early_labels for engine in engines.values()))
 
 
 class _Told(CollectorRegistry):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from streamwatch.alerts import Alert, AlertData, Change, MadeBy, Promise
+from streamwatch.alerts import Alert, AlertData, Change, Labels, MadeBy, Promise
 from streamwatch.engine import Gauge
 from streamwatch.events import DeadLetter
+from streamwatch.latemodel import Waiting
 from streamwatch.observer import Work
 
 
@@ -82,6 +83,11 @@ def gauge(**changed: Any) -> Gauge:
         "blind": False,
     }
     return Gauge(**{**content, **changed})
+
+
+def waiting(model: str = "fraud", predictions: int = 7, **labels: Any) -> Waiting:
+    said = {"read": "matured", "coverage": 0.9, "median_delay_s": 60.0, **labels}
+    return Waiting(model, predictions, 1_000, Labels(**said))
 
 
 class Clock:

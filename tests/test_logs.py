@@ -21,7 +21,8 @@ from streamwatch.journal import DEAD_LETTERS_SHOWN, Journal
 from streamwatch.plan import Unwatched
 from streamwatch.records import Source
 from streamwatch.transports.base import Closed, Opened, Progress, Stalled
-from tests.samples import Clock, alert, letter, work
+from tests.samples import Clock, alert, letter, waiting, work
+from tests.test_metrics import Watched
 
 
 class Terminal(io.StringIO):
@@ -252,6 +253,29 @@ def test_traffic_is_one_summary_per_interval_and_none_without_traffic(
     clock.now += 60.0
     turn(journal)
     assert lines.read() == []
+
+
+def test_the_summary_says_what_became_of_late_labels_where_there_are_any(
+    lines: Lines, journal: Journal, clock: Clock
+) -> None:
+    journal.committed(work(labels=3, joined={"outcomes": 2, "repeated": 1, "pushed out": 0}), 0.01)
+    clock.now += 10.0
+    held: Any = {0: Watched(waiting=[waiting("a"), waiting("b", 5)])}
+    journal.turned(Progress(), held, True)
+    (line,) = lines.read("committed")
+    assert (line["labels"], line["outcomes"], line["unjoined"]) == (3, 2, {"repeated": 1})
+    assert (line["labels_unjoined"], line["waiting"]) == (0, 12)
+    journal.committed(work(), 0.01)
+    clock.now += 10.0
+    journal.turned(Progress(), held, True)
+    (line,) = lines.read("committed")
+    assert "outcomes" not in line
+
+
+def test_predictions_that_wait_no_longer_are_a_warning_at_the_start(lines: Lines, journal: Journal) -> None:
+    journal.restored(0, Restored(not_waiting=("fraud",)), 0.5)
+    (line,) = lines.read("restored")
+    assert (line["level"], line["not_waiting"]) == ("warning", ["fraud"])
 
 
 def test_overtaken_records_are_a_warning_with_the_new_ones_and_the_sum(

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from streamwatch.engine import Gauge
+from streamwatch.conditions import Kind
+from streamwatch.engine import Condition, Gauge
 from streamwatch.errors import BrokerUnreachable
+from streamwatch.latemodel import Waiting
 from streamwatch.metrics import SNAPSHOT_S, Metrics
 from streamwatch.records import Source
 from streamwatch.transports.base import Opened, Progress, Stalled
 from tests.build import config, monitor
-from tests.samples import Clock, alert, gauge, letter, work
+from tests.samples import Clock, alert, gauge, letter, waiting, work
 
 CONFIG = config(monitor("error-rate", "error", severity="critical"), monitor("score", "score"))
 
@@ -23,11 +25,28 @@ CONFIG = config(monitor("error-rate", "error", severity="critical"), monitor("sc
 class Watched:
     """The part of an engine that the metrics read."""
 
-    def __init__(self, *gauges: Gauge, stream_time_s: float | None = None, stream_keys: int = 0) -> None:
+    def __init__(
+        self,
+        *gauges: Gauge,
+        stream_time_s: float | None = None,
+        stream_keys: int = 0,
+        conditions: Sequence[Condition] = (),
+        waiting: Sequence[Waiting] = (),
+        early_labels: int = 0,
+    ) -> None:
         self.config = CONFIG
         self._gauges = list(gauges)
+        self._conditions = list(conditions)
+        self._waiting = list(waiting)
         self.stream_time_s = stream_time_s
         self.stream_keys = stream_keys
+        self.early_labels = early_labels
+
+    def conditions(self) -> list[Condition]:
+        return self._conditions
+
+    def waiting(self) -> list[Waiting]:
+        return self._waiting
 
     def gauges(self) -> list[Gauge]:
         return self._gauges
@@ -158,28 +177,83 @@ def test_series_are_bounded_whole_segments_first_and_those_left_out_are_counted(
     assert value(metrics, "monitors_left_out") == 3
 
 
-def test_what_is_open_or_blind_is_counted_over_all_watchers_by_monitor_and_severity(metrics: Metrics) -> None:
-    """Those without gauges of their own included (shown are 3); a monitor without watchers counts 0."""
-    slices = [gauge(segment=(("country", name),), open=name < "e", blind=name == "f") for name in "abcdef"]
-    turned(metrics, Progress(), Watched(*slices, gauge(n=0, blind=True)))
-    found = {
-        name: count for name, count in samples(metrics).items() if name[0] in ("open_alerts", "watching")
+def counted(metrics: Metrics, name: str, **labels: str) -> dict[tuple[str, ...], float]:
+    """A gauge's samples with these labels that are not 0, by the values of the others."""
+    return {
+        tuple(text for label, text in own if label not in labels): count
+        for (found, own), count in samples(metrics).items()
+        if found == name and count and labels.items() <= dict(own).items()
     }
-    assert found == {
-        ("open_alerts", (("monitor", name), ("severity", severity), ("state", state))): count
-        for name, severity, state, count in [
-            ("error-rate", "critical", "firing", 4), ("error-rate", "critical", "blind", 2),
-            ("score", "warning", "firing", 0), ("score", "warning", "blind", 0),
-        ]
-    } | {
-        ("watching", (("monitor", "error-rate"),)): 6,
-        ("watching", (("monitor", "score"),)): 0,
-    }  # fmt: skip
+
+
+def test_what_is_open_or_blind_is_counted_over_all_watchers_by_monitor_and_severity(metrics: Metrics) -> None:
+    """Those without gauges of their own included (shown are 3)."""
+    slices = [gauge(segment=(("country", name),), open=name < "e", blind=name == "f") for name in "abcdef"]
+    turned(metrics, Progress(), Watched(*slices, gauge(n=0, blind=True, paused=True)))
+    assert counted(metrics, "open_alerts", silenced="false") == {
+        ("error-rate", "critical", "firing"): 4,
+        ("error-rate", "critical", "blind"): 2,
+    }
+    assert counted(metrics, "watching") == {("error-rate",): 6}
+    assert counted(metrics, "paused") == {("error-rate",): 1}
+
+
+def test_what_is_silenced_is_counted_apart(metrics: Metrics) -> None:
+    """A watcher may be silenced where it is blind, and not where it drifts."""
+    both = gauge(open=True, blind=True, blind_silenced=True)
+    turned(metrics, Progress(), Watched(both, gauge(version="4", open=True, silenced=True)))
+    assert counted(metrics, "open_alerts", monitor="error-rate") == {
+        ("critical", "false", "firing"): 1,
+        ("critical", "true", "firing"): 1,
+        ("critical", "true", "blind"): 1,
+    }
+
+
+def test_what_the_service_cannot_see_is_counted_with_what_is_open_and_by_kind(metrics: Metrics) -> None:
+    stands = [
+        Condition("events", "warning", False),
+        Condition("events", "warning", False),
+        Condition("lag", "warning", True),
+    ]
+    turned(metrics, Progress(), Watched(conditions=stands))
+    assert counted(metrics, "open_alerts", monitor="service") == {
+        ("warning", "false", "blind"): 2,
+        ("warning", "true", "blind"): 1,
+    }
+    assert counted(metrics, "conditions") == {("events", "false"): 2, ("lag", "true"): 1}
+
+
+def test_what_is_not_the_case_is_a_zero_on_which_an_alarm_can_be_set(metrics: Metrics) -> None:
+    turned(metrics, Progress(), Watched())
+    found = [(name, *dict(labels).values()) for name, labels in samples(metrics) if labels]
+    assert sum(one[0] == "open_alerts" for one in found) == 2 * 4 + 2
+    assert {one[1] for one in found if one[0] == "conditions"} == set(get_args(Kind))
+    assert {one[1] for one in found if one[0] == "watching"} == {"error-rate", "score"}
+
+
+def test_what_waits_for_labels_and_how_they_come_is_shown_by_model_and_bounded(metrics: Metrics) -> None:
+    models = [waiting(name, coverage=None if name == "a" else 0.9) for name in "dcba"]
+    turned(metrics, Progress(), Watched(waiting=models, early_labels=5))
+    assert counted(metrics, "waiting_predictions") == {("a",): 7, ("b",): 7, ("c",): 7}
+    assert counted(metrics, "waiting_predictions_most")[("a",)] == 1_000
+    assert counted(metrics, "label_coverage") == {("b",): 0.9, ("c",): 0.9}
+    assert counted(metrics, "label_delay_seconds")[("a",)] == 60.0
+    assert value(metrics, "models_left_out") == 1
+    assert value(metrics, "waiting_labels") == 5
+
+
+def test_what_became_of_labels_and_predictions_is_counted(metrics: Metrics) -> None:
+    joined = {"outcomes": 4, "labels": 5, "labels without a prediction": 2, "repeated": 1, "pushed out": 3}
+    metrics.committed(work(labels=7, joined=joined), 0.01)
+    names = ("labels_total", "outcomes_total", "joined_labels_total", "unjoined_labels_total")
+    assert [value(metrics, name) for name in names] == [7, 4, 5, 2]
+    assert counted(metrics, "unjoined_predictions_total") == {("repeated",): 1, ("pushed out",): 3}
+    assert value(metrics, "unjoined_predictions_total", reason="without id") == 0
 
 
 def test_a_standby_has_no_monitors(metrics: Metrics) -> None:
     turned(metrics, Progress(detail="standby"))
-    assert not {name for name, labels in samples(metrics) if dict(labels).get("monitor")}
+    assert not {name for name, labels in samples(metrics) if {"monitor", "kind"} & set(dict(labels))}
 
 
 def test_a_snapshot_of_the_monitors_is_taken_only_now_and_then(metrics: Metrics, clock: Clock) -> None:
@@ -194,7 +268,7 @@ def test_a_snapshot_of_the_monitors_is_taken_only_now_and_then(metrics: Metrics,
 
 
 def test_names_are_ours_counters_end_in_total_and_each_has_its_text(metrics: Metrics) -> None:
-    turned(metrics, Progress(lag={Source("p", 0): 5}), Watched(gauge()))
+    turned(metrics, Progress(lag={Source("p", 0): 5}), Watched(gauge(), waiting=[waiting()]))
     metrics.committed(work(alerts=[alert()], dead_letters=[letter()], unusable={"m": 1}), 0.1)
     for line in metrics.text().decode().splitlines():
         if line.startswith("# TYPE"):
