@@ -145,6 +145,16 @@ class Config(Frozen):
     def input_topics(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(topic for entry in self.inputs for topic in entry.topics))
 
+    @cached_property
+    def late_monitors(self) -> frozenset[str]:
+        """Monitors that read outcomes of labels that come late, for some model at least."""
+        return frozenset(
+            one.name
+            for one in self.monitors
+            if one.signal.of_labels
+            and any(self.spec(name).labels is not None for name in one.models or self.models)
+        )
+
     def silence(self, model: str) -> float:
         """Seconds without events after which a model is silent; 0: never."""
         own = self.spec(model).silence

@@ -8,7 +8,7 @@ Models whose labels come late are bounded in the same way.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import NamedTuple, get_args
 
 from prometheus_client.core import GaugeMetricFamily
@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 
 from streamwatch.conditions import MONITOR as SERVICE
 from streamwatch.conditions import Kind
+from streamwatch.config import Monitor
 from streamwatch.engine import Condition
 from streamwatch.engine import Gauge as Watcher
 from streamwatch.latemodel import Waiting
@@ -42,9 +43,10 @@ class Live(Collector):
         ordered = sorted(watchers, key=_rank)
         self._watchers = (ordered[: self._shown], max(0, len(ordered) - self._shown))
 
-    def count(self, watchers: Sequence[Watcher], severities: Mapping[str, str]) -> None:
+    def count(self, watchers: Sequence[Watcher], monitors: Iterable[Monitor], late: Container[str]) -> None:
         """Over all watchers, by monitor. Every monitor of the config is counted, also one that watches nothing: on a 0
-        an alarm can be set, on what is absent it cannot. Whoever holds no task has no monitors."""
+        an alarm can be set, on what is absent it cannot. Whoever holds no task has no monitors. `late`: those that
+        read outcomes, which come no sooner than labels do."""
         watching = Counter(watcher.monitor for watcher in watchers if watcher.n)
         paused = Counter(watcher.monitor for watcher in watchers if watcher.paused)
         firing = Counter((watcher.monitor, watcher.silenced) for watcher in watchers if watcher.open)
@@ -52,13 +54,14 @@ class Live(Collector):
         self._monitors = [
             _Monitor(
                 name,
-                severity,
+                monitor.policy.severity,
+                "outcomes" if name in late else "events",
                 watching[name],
                 paused[name],
                 (firing[name, False], firing[name, True]),
                 (blind[name, False], blind[name, True]),
             )
-            for name, severity in severities.items()
+            for name, monitor in {monitor.name: monitor for monitor in monitors}.items()
         ]
 
     def stand(self, conditions: Iterable[Condition] | None) -> None:
@@ -103,6 +106,7 @@ class _Monitor(NamedTuple):
 
     name: str
     severity: str
+    reads: str
     watching: int
     paused: int
     firing: tuple[int, int]
@@ -112,7 +116,7 @@ class _Monitor(NamedTuple):
 def _monitors(monitors: Sequence[_Monitor], conditions: Counter[tuple[str, bool]] | None) -> Iterator[Metric]:
     """The service is a monitor, too: the one in whose name is said what it cannot see as a whole."""
     watching = GaugeMetricFamily(
-        "streamwatch_watching", "Watchers of a monitor that have read a value.", labels=["monitor"]
+        "streamwatch_watching", "Watchers of a monitor that have read a value.", labels=["monitor", "reads"]
     )
     paused = GaugeMetricFamily(
         "streamwatch_paused",
@@ -130,7 +134,7 @@ def _monitors(monitors: Sequence[_Monitor], conditions: Counter[tuple[str, bool]
         labels=["kind", "silenced"],
     )
     for one in monitors:
-        watching.add_metric([one.name], one.watching)
+        watching.add_metric([one.name, one.reads], one.watching)
         paused.add_metric([one.name], one.paused)
         for state, counts in (("firing", one.firing), ("blind", one.blind)):
             for silenced, count in zip(_SILENCED, counts, strict=True):

@@ -146,8 +146,9 @@ class Metrics:
         self._live.stream_time_s = max(times, default=None)
         watchers = [watcher for engine in engines.values() for watcher in engine.gauges()]
         self._live.keep(watchers)
-        severities = {m.name: m.policy.severity for e in engines.values() for m in e.config.monitors}
-        self._live.count(watchers, severities)
+        configs = [engine.config for engine in engines.values()]
+        late = {name for config in configs for name in config.late_monitors}
+        self._live.count(watchers, [m for config in configs for m in config.monitors], late)
         self._live.stand([c for e in engines.values() for c in e.conditions()] if engines else None)
         self._live.wait(waiting for engine in engines.values() for waiting in engine.waiting())
         self._early.set(sum(engine.early_labels for engine in engines.values()))

@@ -194,7 +194,7 @@ def test_what_is_open_or_blind_is_counted_over_all_watchers_by_monitor_and_sever
         ("error-rate", "critical", "firing"): 4,
         ("error-rate", "critical", "blind"): 2,
     }
-    assert counted(metrics, "watching") == {("error-rate",): 6}
+    assert counted(metrics, "watching") == {("error-rate", "events"): 6}
     assert counted(metrics, "paused") == {("error-rate",): 1}
 
 
@@ -229,6 +229,24 @@ def test_what_is_not_the_case_is_a_zero_on_which_an_alarm_can_be_set(metrics: Me
     assert sum(one[0] == "open_alerts" for one in found) == 2 * 4 + 2
     assert {one[1] for one in found if one[0] == "conditions"} == set(get_args(Kind))
     assert {one[1] for one in found if one[0] == "watching"} == {"error-rate", "score"}
+
+
+def test_monitors_whose_labels_come_late_are_told_apart(metrics: Metrics) -> None:
+    """What reads outcomes has no value before the first label comes, and need not be amiss."""
+    held = Watched()
+    held.config = config(
+        monitor("error-rate", "error"),
+        monitor("score", "score"),
+        monitor("of-others", "error", models=["churn"]),
+        models={"fraud": {"labels": {"wait": "7d"}}, "churn": {}},
+    )
+    turned(metrics, Progress(), held)
+    reads = {
+        dict(labels)["monitor"]: dict(labels)["reads"]
+        for name, labels in samples(metrics)
+        if name == "watching"
+    }
+    assert reads == {"error-rate": "outcomes", "score": "events", "of-others": "events"}
 
 
 def test_what_waits_for_labels_and_how_they_come_is_shown_by_model_and_bounded(metrics: Metrics) -> None:
