@@ -93,7 +93,7 @@ oddities = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     key=texts,
     value=st.one_of(texts, jsons, oddities),
@@ -201,7 +201,7 @@ LOGS = st.lists(
 )  # (partition, timestamp), in the order of arrival
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     log=LOGS,
     layout=st.sampled_from(["arrival", "by partition", "file per partition", "rotated"]),
