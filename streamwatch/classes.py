@@ -55,6 +55,16 @@ def sorts(column: Sequence[Any]) -> npt.NDArray[np.int8]:
     return sort
 
 
+def whole_numbers(column: Sequence[Any]) -> npt.NDArray[np.int64] | None:
+    """A column of integers and booleans as such, exactly; None if it is none, or one is beyond 64 bits."""
+    if not set(map(type, column)) <= {int, bool}:
+        return None
+    try:
+        return np.array(column, dtype=np.int64)
+    except OverflowError:
+        return None
+
+
 def _infinite(column: Sequence[Any]) -> Bools:
     """NaN and infinities; what it says of rows that are no numbers means nothing."""
     if _NUMBERS.issuperset(map(type, column)):

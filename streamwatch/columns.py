@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from streamwatch.categories import text
 from streamwatch.events import Needs
 from streamwatch.fields import Fields, Unusable, no_object, show
@@ -38,14 +41,14 @@ class Rows:
     """Records of a batch that are JSON objects: their positions in it, and what `fields` made of them."""
 
     batch: Batch
-    at: Sequence[int]
+    at: npt.NDArray[np.int64]
     parsed: Sequence[Any]
 
     def __len__(self) -> int:
         return len(self.at)
 
     def keep(self, rows: Sequence[int]) -> Rows:
-        return Rows(self.batch, [self.at[row] for row in rows], [self.parsed[row] for row in rows])
+        return Rows(self.batch, self.at[rows], [self.parsed[row] for row in rows])
 
 
 class Columns:
@@ -126,9 +129,9 @@ class Columns:
         if place.path is not None:
             return self.json.column(rows.parsed, split(place.path))
         if place.header is not None:
-            return [header(batch.headers[at], place.header) for at in rows.at]
+            return [header(batch.headers[at], place.header) for at in rows.at.tolist()]
         if place.key:
-            return [decoded(batch.key[at]) for at in rows.at]
+            return [decoded(batch.key[at]) for at in rows.at.tolist()]
         if place.topic:
             return [batch.sources[index].topic for index in batch.source[rows.at].tolist()]
         return [place.const] * len(

@@ -26,6 +26,7 @@ from itertools import chain
 from typing import Any, Final, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from streamwatch.coded import coded
 from streamwatch.columns import Columns, Rows
@@ -84,7 +85,7 @@ class Decoder:
             else:
                 continue
             taken |= here & empty
-            rows = self._rows(columns, batch, np.flatnonzero(here & ~empty).tolist(), dead)
+            rows = self._rows(columns, batch, np.flatnonzero(here & ~empty), dead)
             taken[rows.at] = True
             if self._labels[index]:
                 labels.append(self._label_events(columns, rows, dead))
@@ -103,11 +104,13 @@ class Decoder:
         columns = next(
             columns for columns, labels in zip(self._columns, self._labels, strict=True) if not labels
         )
-        return self._events(columns, Rows(_NO_BATCH, [], []), {})
+        return self._events(columns, Rows(_NO_BATCH, _NO_INTS, []), {})
 
-    def _rows(self, columns: Columns, batch: Batch, at: list[int], dead: Wrong) -> Rows:
+    def _rows(self, columns: Columns, batch: Batch, at: npt.NDArray[np.int64], dead: Wrong) -> Rows:
         """The records at these positions that are meant and JSON objects; what is none is added to `dead`."""
-        values: Sequence[Any] = batch.value if len(at) == len(batch) else [batch.value[row] for row in at]
+        values: Sequence[Any] = (
+            batch.value if len(at) == len(batch) else [batch.value[row] for row in at.tolist()]
+        )
         parsed, wrong = columns.json.rows(values)
         rows = _without(Rows(batch, at, parsed), wrong, dead)
         meant = columns.meant(rows)
@@ -118,11 +121,11 @@ class Decoder:
         ids = texts(columns.field("id", rows), columns.where("id"), True, wrong)
         models = texts(columns.field("model", rows), columns.where("model"), False, wrong)
         for row, error in wrong.items():
-            dead[rows.at[row]] = error
+            dead[int(rows.at[row])] = error
         labels = columns.field("label", rows)
         kept = [row for row, label in enumerate(labels) if row not in wrong and label is not None]
         return LabelEvents(
-            np.array([rows.at[row] for row in kept], dtype=np.int64),
+            rows.at[kept],
             [ids[row] for row in kept],
             [models[row] for row in kept],
             [labels[row] for row in kept],
@@ -144,7 +147,7 @@ class Decoder:
             time_s = time_s[kept]
             rows = _without(rows, wrong, dead)
         return Events(
-            np.array(rows.at, dtype=np.int64),
+            rows.at,
             time_s,
             named["id"],
             coded(named["model"]),
@@ -173,7 +176,7 @@ def _without(rows: Rows, wrong: Wrong, dead: Wrong) -> Rows:
     if not wrong:
         return rows
     for row, error in wrong.items():
-        dead[rows.at[row]] = error
+        dead[int(rows.at[row])] = error
     return rows.keep([row for row in range(len(rows)) if row not in wrong])
 
 

@@ -44,6 +44,17 @@ class Eyes:
                 looks.append((index, look))
         return looks
 
+    def read_usable(self, n: int) -> list[tuple[int, Look]]:
+        """The same for n expected values that can all be used."""
+        if self.blind or self.unusable:
+            usable = np.ones(n, dtype=np.bool_)
+            return self.read(usable, ~usable)
+        self.missing_run = 0
+        looks, rest = divmod(self.seen + n, self.limit.of_last)
+        self.usable = rest if looks else self.usable + n
+        self.seen = rest
+        return []
+
     def read_one(self, usable: bool, unusable: bool) -> Look | None:
         limit = self.limit
         self.seen += 1

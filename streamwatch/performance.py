@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from streamwatch.classes import NOTHING, NUMBER, TEXT, UNUSABLE, positives, same, sorts
+from streamwatch.classes import NOTHING, NUMBER, TEXT, UNUSABLE, positives, same, sorts, whole_numbers
 from streamwatch.series import Bools, Floats, Reading, floats
 
 Column = Sequence[Any]
@@ -22,6 +22,9 @@ CLIP = 1e-15  # of a probability before its logarithm, so that one certain mista
 
 def error(prediction: Column, label: Column) -> Reading:
     """1 where the predicted class is not the label, 0 where it is."""
+    guess, truth = whole_numbers(prediction), whole_numbers(label)
+    if guess is not None and truth is not None:
+        return Reading.numbers("binary", (guess != truth).astype(np.float64))
     left, right = sorts(prediction), sorts(label)
     expected = right != NOTHING
     told = (left == right) & ((left == NUMBER) | (left == TEXT))

@@ -32,6 +32,7 @@ class Reading:
     unusable  (n,) bool: there was a value, and it cannot be used (NaN, infinite, wrong type, out of range)
     expected  (n,) bool: the signal's input applies to this row (a label-based signal expects only labelled rows);
               rows expected without a value and not unusable are missing values
+    whole     all rows give a value (False: not all, or not known)
     """
 
     kind: Kind
@@ -39,6 +40,7 @@ class Reading:
     unusable: Bools
     expected: Bools
     vocabulary: tuple[str, ...] | None = None
+    whole: bool = False
 
     @classmethod
     def numbers(
@@ -50,6 +52,10 @@ class Reading:
         """
         n = len(values)
         bad = np.zeros(n, dtype=bool) if unusable is None else unusable
+        expected = np.ones(n, dtype=bool) if expected is None else expected
+        wrong = ~np.isfinite(values)
+        if not (bad.any() or wrong.any()) and (kind == "real" or _within(kind, values)):
+            return cls(kind, values, bad, expected, whole=True)
         wrong = np.isinf(values)
         if kind == "unit":
             wrong |= (values < 0.0) | (values > 1.0)
@@ -59,7 +65,14 @@ class Reading:
             bad = bad | wrong
         if bad.any():
             values = np.where(bad, np.nan, values)
-        return cls(kind, values, bad, np.ones(n, dtype=bool) if expected is None else expected)
+        return cls(kind, values, bad, expected)
+
+
+def _within(kind: Kind, values: Floats) -> bool:
+    """Whether numbers, none of which is NaN, keep the promise of `kind`."""
+    if kind == "binary":
+        return bool(((values == 0.0) | (values == 1.0)).all())
+    return bool(((values >= 0.0) & (values <= 1.0)).all())
 
 
 def floats(column: Any) -> tuple[Floats, Bools]:

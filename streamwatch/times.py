@@ -65,9 +65,9 @@ def _date_time(text: str) -> float:
 
 def epochs_s(column: Sequence[Any]) -> npt.NDArray[np.float64] | None:
     """A whole column at once, equal to `epoch_s` of each; None where it is not all of one plain form."""
-    types = set(map(type, column))
-    if types == {str}:
+    if column and type(column[0]) is str:
         return _date_times(column)
+    types = set(map(type, column))
     if not types or not types <= {int, float}:
         return None
     try:
@@ -79,9 +79,12 @@ def epochs_s(column: Sequence[Any]) -> npt.NDArray[np.float64] | None:
     return np.where(np.abs(numbers) >= MILLISECONDS_FROM, numbers / 1000.0, numbers)
 
 
-def _date_times(column: Sequence[str]) -> npt.NDArray[np.float64] | None:
+def _date_times(column: Sequence[Any]) -> npt.NDArray[np.float64] | None:
     """Texts of one length and one layout, ending in Z, +00:00 or without a zone: 5 times as fast as singly."""
-    first, joined = column[0], "".join(column)
+    try:
+        first, joined = column[0], "".join(column)
+    except TypeError:  # not all are texts
+        return None
     length = len(first)
     if set(map(len, column)) != {length} or not joined.isascii():
         return None

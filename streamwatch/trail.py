@@ -84,6 +84,7 @@ class Trail:
             rows, self._rows = rows[:cut], rows[cut:]
         else:
             self._rows = rows[:0]
+        self._saw(track, rows)
         while len(rows):
             room = CHECKPOINT_EVERY - self.n % CHECKPOINT_EVERY
             self._take(track, rows[:room])
@@ -96,28 +97,36 @@ class Trail:
     def _take(self, track: Track, rows: Rows) -> None:
         final = int(rows[-1])
         self.n += len(rows)
-        self.last_id = track.id[final]
         self.last_s = float(track.stream_s[final])
+        if len(rows) == 1 or len(track.sources) == 1:
+            self._read(track, int(rows[0]), final)
+            return
+        of_rows = track.source[rows]
+        newest = np.full(len(track.sources), -1)
+        newest[of_rows] = rows  # of what is written to one place twice, the last one stays
+        for index, row in enumerate(newest.tolist()):
+            if row >= 0:
+                new = track.sources[index] not in self.first
+                self._read(track, int(rows[np.argmax(of_rows == index)]) if new else row, row)
+
+    def _read(self, track: Track, first: int, last: int) -> None:
+        """Of one partition the rows from `first` to `last`."""
+        source = track.sources[track.source[last]]
+        self.first.setdefault(source, int(track.offset[first]))
+        self.last[source] = int(track.offset[last])
+
+    def _saw(self, track: Track, rows: Rows) -> None:
+        final = int(rows[-1])
+        self.last_id = track.id[final]
         self.arrived_s = float(track.arrived_s[final])
         for row in rows[-SAMPLES:].tolist():
             self.ids.append((track.id[row], track.sources[track.source[row]]))
         del self.ids[:-SAMPLES]
-        if len(track.sources) == 1:
-            self._saw(track.sources[0], int(track.offset[rows[0]]), int(track.offset[final]))
-        else:
-            of_rows = track.source[rows]
-            for index in dict.fromkeys(of_rows.tolist()):
-                mine = rows[of_rows == index]
-                self._saw(track.sources[index], int(track.offset[mine[0]]), int(track.offset[mine[-1]]))
         if len(self.versions) < VERSIONS and not track.versions <= {None, *self.versions}:
             for version in dict.fromkeys(map(track.version.__getitem__, rows.tolist())):
                 if version is not None and version not in self.versions:
                     self.versions.append(version)
             del self.versions[VERSIONS:]
-
-    def _saw(self, source: Source, first: int, last: int) -> None:
-        self.first.setdefault(source, first)
-        self.last[source] = last
 
     def evidence(self, since_s: float) -> tuple[tuple[Evidence, ...], int]:
         """The records since about `since_s` (stream time), per partition, and how many partitions were cut."""

@@ -86,11 +86,9 @@ class Watcher:
         if len(rows) <= SHORT:
             return self._read_short(reading, times_s, rows)
         values = reading.values[rows]
-        usable = ~np.isnan(values)
         found: list[Found] = []
-        if usable.all():
-            looks = self.eyes.read(usable, ~usable)
-            found.extend(Found(int(rows[at]), look) for at, look in looks)
+        if reading.whole or (usable := ~np.isnan(values)).all():
+            found.extend(Found(int(rows[at]), look) for at, look in self.eyes.read_usable(len(rows)))
             read = rows
         else:
             unusable = reading.unusable[rows]

@@ -39,10 +39,11 @@ class Guarded:
             raise ValueError(f"{n} values with {len(times_s)} times")
         if n == 0:
             return []
-        if not self._readable(values):
+        least, greatest = float(values.min()), float(values.max())  # NaN if one is
+        if not self._readable(values, least, greatest):
             self._refuse(values)
-        if self._kind == "real":
-            values = _bounded(values)
+        if least < -GREATEST or greatest > GREATEST:
+            values = np.clip(values, -GREATEST, GREATEST)
         numbers: list[float] = values.tolist()
         left = iter(numbers)
         found: list[Detection] = []
@@ -73,10 +74,9 @@ class Guarded:
             self._explain(0, found)
         return found
 
-    def _readable(self, values: Floats) -> bool:
-        least, greatest = values.min(), values.max()  # NaN if one is
+    def _readable(self, values: Floats, least: float, greatest: float) -> bool:
         if self._kind == "real":
-            return bool(least > -np.inf and greatest < np.inf)
+            return least > -np.inf and greatest < np.inf
         if not (least >= 0.0 and greatest <= 1.0):
             return False
         return self._kind == "unit" or bool(((values == 0.0) | (values == 1.0)).all())
@@ -133,9 +133,3 @@ class Guarded:
         low, high = (-GREATEST, GREATEST) if self._kind == "real" else (0.0, 1.0)
         self._alarm.load(checked.entry(dump, "alarm"))
         self._history = History.load(checked.entry(dump, "history"), low, high)
-
-
-def _bounded(values: Floats) -> Floats:
-    if values.min() < -GREATEST or values.max() > GREATEST:
-        return np.clip(values, -GREATEST, GREATEST)
-    return values

@@ -11,7 +11,9 @@ sums, so a history is the same to the last bit however its values fall into call
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -49,13 +51,13 @@ class Split:
 class History:
     """24 blocks for a thousand values, about 70 for ten million."""
 
-    __slots__ = ("_last_s", "_n", "_of_size", "_starts_s", "_sums", "_times_s", "_values")
+    __slots__ = ("_last_s", "_starts_s", "_sums", "_times_s", "_values")
 
     def __init__(self) -> None:
-        self._n: list[int] = []  # blocks, the oldest and largest first
-        self._sums: list[float] = []
-        self._starts_s: list[float] = []
-        self._of_size: list[int] = []  # how many blocks of BLOCK, 2 * BLOCK, ... values
+        self._sums: list[
+            list[float]
+        ] = []  # of blocks of BLOCK, 2 * BLOCK, ... values; of one size the oldest first
+        self._starts_s: list[list[float]] = []
         self._values: list[float] = []
         self._times_s: list[float] = []
         self._last_s = 0.0
@@ -65,7 +67,7 @@ class History:
         self._times_s.append(time_s)
         self._last_s = time_s
         if len(self._values) == NEWEST:
-            self._append(math.fsum(self._values[:BLOCK]), self._times_s[0])
+            self._append([math.fsum(self._values[:BLOCK])], [self._times_s[0]])
             del self._values[:BLOCK], self._times_s[:BLOCK]
 
     def extend(self, values: list[float], times_s: Floats, start: int, stop: int) -> None:
@@ -76,42 +78,41 @@ class History:
         held = len(self._values)
         values = self._values + values[start:stop]
         closed = max(0, len(values) // BLOCK - NEWEST // BLOCK + 1) * BLOCK
-        starts_s = self._times_s[:closed:BLOCK]
-        first = len(starts_s) * BLOCK - held + start
-        starts_s += times_s[first : start + closed - held : BLOCK].tolist() if closed > held else []
-        fsum = math.fsum
-        for at, time_s in zip(range(0, closed, BLOCK), starts_s, strict=True):
-            self._append(fsum(values[at : at + BLOCK]), time_s)
-        self._values = values[closed:]
-        fresh = max(start, stop - len(self._values))
+        if closed:
+            starts_s = self._times_s[:closed:BLOCK]
+            first = len(starts_s) * BLOCK - held + start
+            starts_s += times_s[first : start + closed - held : BLOCK].tolist() if closed > held else []
+            blocks = zip(*[iter(values[:closed])] * BLOCK, strict=True)
+            self._append(list(map(math.fsum, blocks)), starts_s)
+            values = values[closed:]
+        self._values = values
+        fresh = max(start, stop - len(values))
         self._times_s = self._times_s[closed:] + times_s[fresh:stop].tolist()
 
-    def _append(self, total: float, time_s: float) -> None:
-        n, sums, starts_s, of_size = self._n, self._sums, self._starts_s, self._of_size
-        n.append(BLOCK)
-        sums.append(total)
-        starts_s.append(time_s)
-        if not of_size:
-            of_size.append(0)
-        of_size[0] += 1
-        size, newer = 0, 0
-        while of_size[size] > EACH[size]:
-            newer += of_size[size]
-            at = len(n) - newer
-            n[at] += n.pop(at + 1)
-            sums[at] += sums.pop(at + 1)
-            del starts_s[at + 1]
-            of_size[size] -= 2
-            newer -= 2
-            size += 1
-            if size == len(of_size):
-                of_size.append(0)
-            of_size[size] += 1
+    def _append(self, sums: list[float], starts_s: list[float]) -> None:
+        """Add blocks of BLOCK values."""
+        for size, most in enumerate(EACH):
+            if size == len(self._sums):
+                self._sums.append([])
+                self._starts_s.append([])
+            held, held_s = self._sums[size], self._starts_s[size]
+            held += sums
+            held_s += starts_s
+            gone = (len(held) - most + 1) // 2 * 2
+            if gone <= 0:
+                break
+            sums = list(map(operator.add, held[:gone:2], held[1:gone:2]))
+            starts_s = held_s[:gone:2]
+            del held[:gone], held_s[:gone]
+
+    def _n(self) -> list[int]:
+        """How many values each block holds, the oldest and largest first."""
+        return [BLOCK << size for size in reversed(range(len(self._sums))) for _ in self._sums[size]]
 
     @property
     def level(self) -> Level:
-        n = sum(self._n) + len(self._values)
-        return Level(math.fsum(self._sums + self._values) / n if n else math.nan, n)
+        n = sum(BLOCK * len(held) << size for size, held in enumerate(self._sums)) + len(self._values)
+        return Level(math.fsum(chain(*self._sums, self._values)) / n if n else math.nan, n)
 
     def split(self, watched: Watched) -> Split | None:
         """The split with the most evidence of a change in the watched direction; None if no split shows one.
@@ -120,9 +121,9 @@ class History:
         likelihood ratio of a step in normal noise, times twice the variance). The variance is taken from the
         scatter of the blocks about their level, so noise that is correlated in time widens the onset's interval.
         """
-        n = np.array(self._n + [1] * len(self._values), dtype=np.float64)
-        sums = np.array(self._sums + self._values)
-        times_s = [*self._starts_s, *self._times_s, self._last_s]
+        n = np.array(self._n() + [1] * len(self._values), dtype=np.float64)
+        sums = np.array(_row(self._sums) + self._values)
+        times_s = [*_row(self._starts_s), *self._times_s, self._last_s]
         if len(n) < 2:
             return None
         total = float(n.sum())
@@ -152,17 +153,17 @@ class History:
 
     def cut(self, at: int) -> None:
         """Forget what lies before `Split.at`."""
-        blocks = len(self._n)
-        if at >= blocks:
-            del self._values[: at - blocks], self._times_s[: at - blocks]
-        del self._n[:at], self._sums[:at], self._starts_s[:at]
-        self._of_size = _of_size(self._n)
+        for size in reversed(range(len(self._sums))):
+            gone = min(at, len(self._sums[size]))
+            del self._sums[size][:gone], self._starts_s[size][:gone]
+            at -= gone
+        del self._values[:at], self._times_s[:at]
 
     def dump(self) -> dict[str, Any]:
         return {
-            "n": list(self._n),
-            "sums": list(self._sums),
-            "starts_s": list(self._starts_s),
+            "n": self._n(),
+            "sums": _row(self._sums),
+            "starts_s": _row(self._starts_s),
             "values": list(self._values),
             "times_s": list(self._times_s),
             "last_s": self._last_s,
@@ -173,31 +174,34 @@ class History:
         """StateDamaged unless it is what `dump` of a history of values in [low, high] can give."""
         history = cls()
         most = sum(EACH)
-        history._n = checked.counts(dump, "n", most, BLOCK)
-        history._sums = checked.numbers(dump, "sums", most)
-        history._starts_s = checked.numbers(dump, "starts_s", most)
+        ns = checked.counts(dump, "n", most, BLOCK)
+        sums = checked.numbers(dump, "sums", most)
+        starts_s = checked.numbers(dump, "starts_s", most)
         history._values = checked.numbers(dump, "values", NEWEST - 1, low, high)
         history._times_s = checked.numbers(dump, "times_s", NEWEST - 1)
         history._last_s = checked.number(dump, "last_s")
-        sizes = {BLOCK << power for power in range(len(EACH))}
+        powers = {BLOCK << power: power for power in range(len(EACH))}
         if (
-            not len(history._n) == len(history._sums) == len(history._starts_s)
+            not len(ns) == len(sums) == len(starts_s)
             or len(history._values) != len(history._times_s)
-            or not sizes.issuperset(history._n)
-            or history._n != sorted(history._n, reverse=True)
+            or not powers.keys() >= set(ns)
+            or ns != sorted(ns, reverse=True)
         ):
             raise StateDamaged("the blocks of the history do not fit together")
-        history._of_size = _of_size(history._n)
-        if any(held > each for held, each in zip(history._of_size, EACH, strict=False)):
-            raise StateDamaged(f"too many blocks of one size in the history: {history._of_size}")
-        for n, total in zip(history._n, history._sums, strict=True):
+        for n, total, start_s in zip(ns, sums, starts_s, strict=True):
             if not n * low <= total <= n * high:
                 raise StateDamaged(f"a block of {n} values in [{low:g}, {high:g}] has the sum {total!r}")
+            while len(history._sums) <= powers[n]:
+                history._sums.append([])
+                history._starts_s.append([])
+            history._sums[powers[n]].append(total)
+            history._starts_s[powers[n]].append(start_s)
+        held = [len(sums) for sums in history._sums]
+        if any(of_size > each for of_size, each in zip(held, EACH, strict=False)):
+            raise StateDamaged(f"too many blocks of one size in the history: {held}")
         return history
 
 
-def _of_size(sizes: list[int]) -> list[int]:
-    if not sizes:
-        return []
-    powers = [(n // BLOCK).bit_length() - 1 for n in sizes]
-    return [powers.count(power) for power in range(max(powers) + 1)]
+def _row(of_size: list[list[float]]) -> list[float]:
+    """The oldest and largest first."""
+    return [entry for entries in reversed(of_size) for entry in entries]
