@@ -157,7 +157,7 @@ class Composer:
         data = AlertData(
             key=dedup_key(self.source, key, monitor, text, BLIND),
             reason=reason,
-            incident=None,
+            incident=alert_id,
             model=model,
             version=None,
             versions_seen=(),
@@ -223,19 +223,17 @@ class Composer:
             ),
         )
 
-    def condition_ended(self, said: Alert, time_s: float) -> Alert:
-        """Its end because somebody accepted it."""
-        data = said.data
+    def condition_ended(self, said: Alert, decision: Decision) -> Alert:
+        """Its end for a reason outside the data: somebody accepted it, or nobody watches the model any more."""
+        data, reason, time_s = said.data, decision.reason, decision.time_s
         return msgspec.structs.replace(
             said,
-            id=stable_id(
-                self.source, data.monitor, data.signal["text"], data.model, "ended", "accepted", time_s
-            ),
+            id=stable_id(self.source, data.monitor, data.signal["text"], data.model, "ended", reason, time_s),
             type="streamwatch.alert.ended",
             time=rfc3339(time_s),
             open=False,
             data=msgspec.structs.replace(
-                data, reason="accepted", made_by=self.made_by, summary=f"accepted: {data.summary}"
+                data, reason=reason, made_by=self.made_by, summary=f"{reason}: {data.summary}"
             ),
         )
 

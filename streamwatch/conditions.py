@@ -16,7 +16,7 @@ from streamwatch.compose import Composer
 from streamwatch.control import Applied, Control
 from streamwatch.errors import StateDamaged
 from streamwatch.matchers import Matcher, fit
-from streamwatch.policy import on_mute
+from streamwatch.policy import Decision, on_mute
 from streamwatch.state import pack
 from streamwatch.windows import NEVER, covered_until, covering, next_covered
 
@@ -25,6 +25,9 @@ MONITOR = "service"
 ALL_MODELS = "*"
 
 Kind = Literal["events", "coverage", "buffer", "stalled", "lost", "lag", "partition"]
+
+
+INPUTS: tuple[Kind, ...] = ("lag", "lost", "stalled")  # told by the transport
 
 
 class About(NamedTuple):
@@ -53,7 +56,23 @@ class Conditions:
         self._control = control
         self._changed = False
         self._accepted: set[About] = set()
+        self._next_s: float | None = None
         self.standing: dict[About, Standing] = {}
+
+    def silent(self) -> set[str]:
+        """Models that are silent, said or accepted."""
+        return {about.model for about in (*self.standing, *self._accepted) if about.kind == "events"}
+
+    def end(self, model: str, decision: Decision) -> list[Alert]:
+        """All that stands of a model ends, for a reason outside the data."""
+        ended: list[Alert] = []
+        for about in sorted(about for about in (*self.standing, *self._accepted) if about.model == model):
+            self._accepted.discard(about)
+            standing = self.standing.pop(about, None)
+            if standing is not None:
+                ended.append(self._composer.condition_ended(standing.alert, decision))
+            self._touch()
+        return ended
 
     def known(self, about: About) -> bool:
         """Whether it was said, or accepted, and is not over."""
@@ -67,17 +86,17 @@ class Conditions:
             return []
         alert = self._alert(about, "blind", reason, time_s, what, unseen)
         self.standing[about] = Standing(alert, time_s, time_s)
-        self._changed = True
+        self._touch()
         return [alert]
 
     def seeing(self, about: About, reason: str, time_s: float, what: str) -> list[Alert]:
         """Nothing if nothing stands."""
         if about in self._accepted:
             self._accepted.remove(about)
-            self._changed = True
+            self._touch()
         if self.standing.pop(about, None) is None:
             return []
-        self._changed = True
+        self._touch()
         return [self._alert(about, "seeing", reason, time_s, what, None)]
 
     # ---- silences and windows that mute: rules 14 and 15 of the policy
@@ -85,18 +104,21 @@ class Conditions:
     @property
     def next_s(self) -> float:
         """The stream time at which a mark begins or ends next."""
-        return min((self._mark_due_s(about) for about in self.standing), default=NEVER)
+        if self._next_s is None:
+            self._next_s = min((self._mark_due_s(about) for about in self.standing), default=NEVER)
+        return self._next_s
 
     def mark(self, time_s: float) -> list[Alert]:
         """What stands, said again where its mark is not what it would be now."""
         alerts: list[Alert] = []
+        self._next_s = None
         for about, standing in sorted(self.standing.items()):
             mute = covering(self._applied(about).mutes, time_s)
             decision = on_mute("blind", standing.alert.silenced, mute is not None, time_s)
             if decision is not None:
                 alert = self._composer.condition_marked(standing.alert, decision, mute)
                 self.standing[about] = Standing(alert, standing.since_s, time_s)
-                self._changed = True
+                self._touch()
                 alerts.append(alert)
         return alerts
 
@@ -121,12 +143,12 @@ class Conditions:
         """What fits ends, and is not said again before it was over once: a model that was taken out of service."""
         ended: list[Alert] = []
         for about, (alert, *_) in sorted(self.standing.items()):
-            subject = {**_subject(about), "incident": "", "key": alert.data.key}
+            subject = {**_subject(about), "incident": alert.data.incident or "", "key": alert.data.key}
             if fit(wanted, subject):
                 del self.standing[about]
                 self._accepted.add(about)
-                self._changed = True
-                ended.append(self._composer.condition_ended(alert, time_s))
+                self._touch()
+                ended.append(self._composer.condition_ended(alert, Decision("ended", "accepted", time_s)))
         return ended
 
     def _alert(
@@ -151,6 +173,10 @@ class Conditions:
             unseen,
             covering(mutes, time_s),
         )
+
+    def _touch(self) -> None:
+        self._changed = True
+        self._next_s = None
 
     def changes(self) -> dict[str, bytes | None]:
         """As `Ledger.changes`."""

@@ -18,7 +18,7 @@ from streamwatch import conditions
 from streamwatch.alerts import Alert, Labels, Severity
 from streamwatch.commands import command
 from streamwatch.compose import Composer
-from streamwatch.conditions import About, Conditions, Kind
+from streamwatch.conditions import INPUTS, About, Conditions, Kind
 from streamwatch.config import Config
 from streamwatch.control import STATE_KEY, Control
 from streamwatch.decode import Decoder
@@ -320,6 +320,10 @@ class Engine:
         """What only time can show: models that are silent although all has been read by `now_s`, seconds since the
         epoch. To be committed with what else is said; outside "live equals replay"."""
         return self._notices.on_clock(now_s)
+
+    def blind_inputs(self) -> list[About]:
+        """What stands of what `on_input` was told."""
+        return [about for about in sorted(self._conditions.standing) if about.kind in INPUTS]
 
     def on_input(self, about: About, blind: bool, detail: str, now_s: float) -> list[Alert]:
         """What the transport tells of its inputs; as `on_clock`."""

@@ -323,6 +323,7 @@ class Lane:
         try:
             head = unpack("lane", state[self.name], self.name)
             if tuple(head["columns"]) != self._names:
+                self._stored_head = (-1, -1, -1)
                 return False
             self._first, self._next, self._note_number = (int(head[name]) for name in _HEAD)
             chunks, notes = [], []

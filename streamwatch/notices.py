@@ -17,11 +17,10 @@ from streamwatch.conditions import About, Conditions
 from streamwatch.config import Config
 from streamwatch.join import Join
 from streamwatch.latemodel import LabelLook
+from streamwatch.policy import Decision
 from streamwatch.presence import Presence
 from streamwatch.stream import Stream
 from streamwatch.traffic import Traffic
-
-AGAIN = 0.9  # a label buffer has room again when it is filled to less than this
 
 
 class _Item(NamedTuple):
@@ -69,9 +68,11 @@ class Notices:
             for look in self._join.looks():
                 if look.row < len(traffic):
                     self._note(_Item(look.row, look.model, look))
-        for model in self._presence.unasked(set(coded(traffic.events.model).words)):
+        names = set(coded(traffic.events.model).words)
+        silent = self._conditions.silent() & names
+        for model in sorted(silent | self._presence.unasked(names)):
             if rows := self._of(model):
-                if self._conditions.known(About("events", model)):
+                if model in silent:
                     self._note(_Item(rows[0], model, None))
                 else:
                     self._presence.ask(model, float(traffic.stream_s[rows[0]]))
@@ -173,6 +174,10 @@ class Notices:
             what = f"predictions of {look.model} wait for their labels as long as they should"
             alerts += self._conditions.seeing(buffer, "room again", now_s, what)
         return alerts
+
+    def gone(self, model: str, decision: Decision) -> list[Alert]:
+        """The last stream of a model has gone: nobody cares any more whether it is silent."""
+        return self._conditions.end(model, decision)
 
     def end(self) -> None:
         """The batch is over."""

@@ -240,6 +240,8 @@ class Passage:
             for _, watcher in sorted(stream.watchers.items()):
                 for about in sorted(watcher.said):
                     self.alerts.append(self._voice.end(stream, watcher, about, decision))
+            if key.model not in self._ledger.models:
+                self.alerts.extend(self._notices.gone(key.model, decision))
         (self.evicted if reason == "evicted" else self.retired).extend(keys)
 
     # ---- who reads what

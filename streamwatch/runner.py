@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from streamwatch.alerts import Alert
 from streamwatch.conditions import About
 from streamwatch.config import Config
@@ -105,7 +107,7 @@ class _Task:
         self.engine = engine
         self.offsets: dict[Source, int] = dict(opened.offsets)
         self.committed_at = now
-        self.lost: list[Source] = []
+        self.standing: list[About] = []
         self.begin()
 
     def begin(self) -> None:
@@ -219,6 +221,10 @@ class _Loop:
                     if happening.task in self.tasks:
                         task = self.tasks[happening.task]
                         task.alerts.extend(task.engine.on_clock(happening.at_s))
+                        for about in task.standing:  # all is read: nothing is stalled, nothing is late
+                            what = "all that there is has been read"
+                            task.alerts.extend(task.engine.on_input(about, False, what, self.wall()))
+                        task.standing = []
                 case Batch():
                     self.process(happening)
         now = self.clock()
@@ -239,10 +245,10 @@ class _Loop:
         task.alerts.extend(engine.restored.alerts)
         for source, count in sorted(opened.lost.items()):
             detail = f"{count:,} records of {_place(source)} were deleted before they were read"
-            task.alerts.extend(
-                engine.on_input(About("lost", place=_place(source)), True, detail, self.wall())
-            )
-        task.lost = sorted(opened.lost)
+            # Each loss is one of its own: an older one may still stand.
+            lost = About("lost", place=f"{_place(source)} before {opened.offsets.get(source, 0)}")
+            task.alerts.extend(engine.on_input(lost, True, detail, self.wall()))
+        task.standing = engine.blind_inputs()
         if task.says_something:
             self.commit(opened.task, task)
 
@@ -253,8 +259,9 @@ class _Loop:
                 if batch.task in self.dropped:
                     return
                 raise RuntimeError(f"the transport gave records of task {batch.task}, which is not open")
-            self.reads_on(task)
-            task.process(batch.rows(start, min(start + self.most_records, len(batch))))
+            part = batch.rows(start, min(start + self.most_records, len(batch)))
+            self.moves(task, part)
+            task.process(part)
             if task.says_something:
                 self.commit(batch.task, task)
 
@@ -263,14 +270,20 @@ class _Loop:
         if task is not None:
             task.alerts.extend(task.engine.on_input(about, blind, detail, self.wall()))
 
-    def reads_on(self, task: _Task) -> None:
-        """What was lost is behind us."""
-        for source in task.lost:
-            detail = f"{_place(source)} is read on behind what was lost"
-            task.alerts.extend(
-                task.engine.on_input(About("lost", place=_place(source)), False, detail, self.wall())
-            )
-        task.lost = []
+    def moves(self, task: _Task, batch: Batch) -> None:
+        """What was blind when the task was opened, and whoever would tell its end may be gone with the last owner: it
+        ends when its partition is read on, or when what is read is young."""
+        if not task.standing:
+            return
+        read = {_place(batch.sources[index]) for index in np.unique(batch.source)}
+        age_s = self.wall() - float(batch.timestamp_ms.max()) / 1000.0
+        for about in task.standing:
+            young = about.kind == "lag" and age_s <= self.config.sight.lag
+            if young or about.place.partition(" before ")[0] in read:
+                what = f"{about.place} is read on" if about.place else "records are read as they are written"
+                task.alerts.extend(task.engine.on_input(about, False, what, self.wall()))
+        standing = set(task.engine.blind_inputs())
+        task.standing = [about for about in task.standing if about in standing]
 
     def commit(self, number: int, task: _Task) -> None:
         work = task.work(number)

@@ -41,7 +41,12 @@ Interval = tuple[float, float]
 
 
 def moment_s(value: object) -> float:
-    """A moment as a config or a command says it: RFC 3339, with a zone. Seconds since the epoch."""
+    """A moment as a config or a command says it: RFC 3339, with a zone. Seconds since the epoch; such seconds are taken
+    as they are."""
+    if isinstance(value, float):
+        if not 0 <= value <= 253_402_300_799:
+            raise ValueError(f"expected a moment like 2026-11-27T08:00:00Z, got {value!r}")
+        return value
     if isinstance(value, str) and value[-1:] not in ("Z", "z") and value[-6:-5] not in ("+", "-"):
         raise ValueError(f"expected a moment with its zone, like 2026-11-27T08:00:00Z, got {value!r}")
     if not isinstance(value, str):
@@ -57,7 +62,7 @@ def moment_s(value: object) -> float:
 
 Moment = Annotated[
     float,
-    BeforeValidator(lambda value: value if isinstance(value, float) else moment_s(value)),
+    BeforeValidator(moment_s),
     PlainSerializer(rfc3339, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-11-27T08:00:00Z"]}),
 ]
@@ -86,7 +91,8 @@ class Once:
 
 
 class Weekly(BaseModel):
-    """Every week at the same local times. An end that is not after the beginning is on the next day."""
+    """Every week at the same local times. An end that is not after the beginning is on the next day. A time that a
+    change of the clocks skips is read as an hour earlier or later, so a window that lies in that hour may be none."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 

@@ -18,12 +18,15 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "values": ("errors", "records", "coded", "events", "series", "units", "alerts", "yamltree"),
     "rules": (
         "signals", "observed", "performance", "categories", "classes", "where", "rowgroups", "detectors.*",
-        "matchers", "windows", "commands", "packed", "hashindex", "labels", "decode", "mapping", "fields", "columns", "identity", "times", "policy", "eyes", "trail", "yamlread", "sketch",
+        "matchers", "windows", "commands", "packed", "hashindex", "labels", "decode", "mapping", "fields",
+        "columns", "identity", "times", "policy", "eyes", "trail", "yamlread", "sketch",
         "transports.kafka.settings",  # a value of the config that happens to live beside its transport
     ),
     "assembly": (
         "config", "configfile", "configschema", "explain", "shortforms", "lint",
-        "engine", "lane", "join", "early", "latemodel", "matching", "traffic", "conditions", "notices", "presence", "plan", "stream", "watcher", "control", "voice", "execute", "compose", "ledger", "passage", "state",
+        "engine", "lane", "join", "early", "latemodel", "matching", "traffic", "conditions", "notices",
+        "presence", "plan", "stream", "watcher", "control", "voice", "execute", "compose", "ledger",
+        "passage", "state",
     ),
     "edges": ("transports.*", "logs", "metrics", "gauges", "web.*", "observer", "journal", "watchdog"),
     "loop": ("runner",),

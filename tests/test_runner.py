@@ -397,3 +397,26 @@ def test_a_task_is_behind_when_what_it_reads_has_been_old_for_a_minute() -> None
     assert ended is not None
     assert not ended.lagging
     assert Lag(0, 0.0).read(batch([event(0.0)]), now_s) is None
+
+
+def test_what_was_blind_before_a_restart_ends_when_its_partition_is_read_on() -> None:
+    """Who told it is gone with the process."""
+    first = Script([replace(OPENED, lost={SOURCE: 7})], [Stalled(0, SOURCE, True, "nothing")])
+    play(first)
+    state = {key: value for commit in first.commits for key, value in commit.state.items() if value}
+    again = Opened(0, state, first.commits[-1].mark, {SOURCE: 0})
+    second = Script([again], [records(1)])
+    play(second)
+    assert said(second) == [("seeing", "reads on"), ("seeing", "partition moves")]
+    third = Script([again], [Idle(0, START_S)])
+    play(third)
+    assert said(third) == said(second)
+
+
+def test_a_second_loss_is_told_while_the_first_one_stands() -> None:
+    first = Script([replace(OPENED, lost={SOURCE: 7})])
+    play(first)
+    state = {key: value for commit in first.commits for key, value in commit.state.items() if value}
+    second = Script([Opened(0, state, first.commits[-1].mark, {SOURCE: 90}, {SOURCE: 80})])
+    play(second)
+    assert said(second) == [("blind", "records lost")]

@@ -68,7 +68,7 @@ class Flow:
         self._more = False
         self._paused.clear()
         self._passed.clear()
-        self._behind.clear()
+        self._behind = {source: at for source, at in self._behind.items() if source in self._stalled}
 
     @property
     def sources(self) -> tuple[Source, ...]:
