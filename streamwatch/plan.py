@@ -18,7 +18,7 @@ from streamwatch.rowgroups import Cut, Rows
 from streamwatch.series import Bools, Reading, floats
 from streamwatch.signals import ModelSpec, Signal
 from streamwatch.sketch import Sketch
-from streamwatch.stream import Stream
+from streamwatch.stream import Stream, subject
 from streamwatch.trail import Trail
 from streamwatch.watcher import Watcher, said_before
 
@@ -66,7 +66,7 @@ class Plan:
         self.needs = _needs(config.monitors)
         self.needs_of_outcomes = _needs([one for one in config.monitors if one.signal.of_labels])
         self.cuts = tuple(dict.fromkeys(cut for monitor in config.monitors for cut in _cuts(monitor)))
-        self._digests: dict[tuple[int, str], str] = {}
+        self._digests: dict[tuple[int, int], str] = {}
         self._entries: dict[tuple[Cut, str], tuple[Entry, ...]] = {}
         self._specs: list[ModelSpec] = []
         self._unwatched: list[Unwatched] = []
@@ -96,7 +96,6 @@ class Plan:
             )
             if len(self._entries) >= MAX_ENTRIES:  # models without end: what was told may be told again
                 self._entries.clear()
-                self._digests.clear()
                 self._told.clear()
             self._entries[at] = found
         return found
@@ -134,13 +133,15 @@ class Plan:
     def watcher(self, entry: Entry, signal: Signal, key: StreamKey) -> Watcher:
         monitor = entry.monitor
         detector = monitor.detector.build(signal.value_kind(entry.spec), monitor.policy.direction)
-        digest = self.digest(entry.position, key.model)
+        digest = self.digest(entry)
         return self._set_up(Watcher(monitor, entry.position, signal, detector, digest), entry, key)
 
     def _set_up(self, watcher: Watcher, entry: Entry, key: StreamKey) -> Watcher:
         watcher.late = entry.late
         control = self._control
-        watcher.applied = control.applied(watcher.subject(key)) if control.windows else control.unaffected
+        watcher.applied = (
+            control.applied({**subject(key), **watcher.subject()}) if control.windows else control.unaffected
+        )
         watcher.sketch = Sketch() if self._sketch else None
         return watcher
 
@@ -211,16 +212,17 @@ class Plan:
                     break
         return [(index, name, monitor.signal.named(name)) for index, name in sorted(found)]
 
-    def digest(self, position: int, model: str) -> str:
+    def digest(self, entry: Entry) -> str:
         """Of what gives a monitor's numbers their meaning on one model; not of severity, owner, texts or times."""
-        found = self._digests.get((position, model))
+        at = entry.position, entry.spec_id  # not by model: of 10,000 models it would be half of a restore
+        found = self._digests.get(at)
         if found is None:
-            monitor = self.config.monitors[position]
+            monitor = entry.monitor
             needs = _needs_of(monitor)
             fields = sorted(needs.fields | {"model", "version", "time"})
             if needs.features or needs.all_features:
                 fields.append("features")
-            found = self._digests[position, model] = stable_id(
+            found = self._digests[at] = stable_id(
                 str(monitor.signal),
                 monitor.of,
                 monitor.detector.label,
@@ -230,16 +232,16 @@ class Plan:
                 None if monitor.where is None else plain(monitor.where),
                 monitor.by,
                 monitor.per,
-                _spec(self.config.spec(model), monitor.signal.of_labels),
+                _spec(entry.spec, monitor.signal.of_labels),
                 [
-                    {name: plain(entry.read).get(name) for name in fields} | _only(entry)
-                    for entry in self.config.inputs
-                    if entry.kind == "predictions"
+                    {name: plain(source.read).get(name) for name in fields} | _only(source)
+                    for source in self.config.inputs
+                    if source.kind == "predictions"
                 ],
                 [
-                    {name: plain(entry.read).get(name) for name in ("id", "model", "label")} | _only(entry)
-                    for entry in self.config.inputs
-                    if entry.kind == "labels" and monitor.signal.of_labels
+                    {name: plain(source.read).get(name) for name in ("id", "model", "label")} | _only(source)
+                    for source in self.config.inputs
+                    if source.kind == "labels" and monitor.signal.of_labels
                 ],
             )
         return found
@@ -270,11 +272,7 @@ class Plan:
                 signal = Signal.model_validate(text)
             except ValueError as error:
                 raise StateDamaged(f"state {where}: not a signal: {text!r}") from error
-            if (
-                entry is None
-                or self.digest(entry.position, key.model) != digest
-                or signal.name in entry.monitor.except_
-            ):
+            if entry is None or self.digest(entry) != digest or signal.name in entry.monitor.except_:
                 removed.append(Removed(name, digest, said_before(dump)))
                 continue
             kind = signal.value_kind(entry.spec)
