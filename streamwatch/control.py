@@ -37,6 +37,13 @@ class Applied(NamedTuple):
 NONE = Applied()
 
 
+class Change(NamedTuple):
+    """Windows that have gone, and the one that has come."""
+
+    gone: list[InForce]
+    come: InForce | None
+
+
 class Judged(NamedTuple):
     """A verdict on an incident, at a stream time."""
 
@@ -71,22 +78,49 @@ class Control:
         skips = tuple(window for window in mine if window.do == "skip")
         return Applied(mutes, skips, self._since_s)
 
-    def obey(self, command: Command, stream_time_s: float | None) -> bool:
-        """Whether the windows changed. SenderError if it cannot be obeyed."""
+    def reapplied(self, before: Applied, change: Change, comes: bool) -> Applied:
+        """What applies to a watcher after a change. `comes`: the window that has come is about it."""
+        gone = {window.name for window in change.gone}
+        mine = [window for window in (*before.mutes, *before.skips) if window.name not in gone]
+        # A window of the config may have the name of a silence: what is of the config stays.
+        mine += [
+            window
+            for window in (*before.mutes, *before.skips)
+            if window.name in gone and window in self._fixed
+        ]
+        if comes and change.come is not None:
+            mine.append(change.come)
+        mine.sort(key=self._place)
+        mutes = tuple(window for window in mine if window.do == "mute")
+        skips = tuple(window for window in mine if window.do == "skip")
+        return Applied(mutes, skips, self._since_s) if mine else self.unaffected
+
+    def _place(self, window: InForce) -> tuple[int, str]:
+        """As in `windows`."""
+        fixed = window.author is None and window in self._fixed
+        return (self._fixed.index(window), "") if fixed else (len(self._fixed), window.name)
+
+    def obey(self, command: Command, stream_time_s: float | None) -> Change | None:
+        """How the windows changed. SenderError if it cannot be obeyed."""
+        gone: list[InForce] = []
+        come: InForce | None = None
         now_s = 0.0 if stream_time_s is None else stream_time_s
         match command:
             case Silence() | Pause():
                 over = [key for key, (_, window) in self._commands.items() if _to_s(window) <= now_s]
-                for key in over:
-                    del self._commands[key]
+                gone = [self._commands.pop(key)[1] for key in over]
                 if len(self._commands) >= MOST_IN_FORCE and command.id not in self._commands:
                     raise SenderError(
                         "not a command", f"{MOST_IN_FORCE} silences and pauses are in force: end some of them"
                     )
-                self._commands[command.id] = command, command.in_force
+                if command.id in self._commands:
+                    gone.append(self._commands[command.id][1])
+                come = command.in_force
+                self._commands[command.id] = command, come
             case End():
-                if self._commands.pop(command.of, None) is None:
-                    return False
+                if command.of not in self._commands:
+                    return None
+                gone = [self._commands.pop(command.of)[1]]
             case Verdict():
                 self.verdicts.pop(command.incident, None)
                 if len(self.verdicts) >= MOST_VERDICTS:
@@ -95,13 +129,13 @@ class Control:
                     command.verdict == "true", command.monitor, command.model, command.author, now_s
                 )
                 self._changed = True
-                return False
+                return None
             case _:
-                return False
+                return None
         self._since_s = now_s
         self._changed = True
         self._refresh()
-        return True
+        return Change(gone, come)
 
     def began(self, stream_time_s: float) -> None:
         """The first event was read."""

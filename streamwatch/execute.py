@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from streamwatch.alerts import Alert
 from streamwatch.commands import Accept, Command, Pause, Silence
 from streamwatch.conditions import Conditions
-from streamwatch.control import Control
+from streamwatch.control import Applied, Change, Control
 from streamwatch.ledger import Ledger
-from streamwatch.matchers import OPEN_ALERT, Matcher, fit, matchers
+from streamwatch.matchers import OPEN_ALERT, Matcher, fit, matchers, parted
 from streamwatch.plan import Plan
 from streamwatch.policy import Decision
 from streamwatch.stream import Stream
@@ -39,20 +39,21 @@ class Execution:
         """What it makes us say. SenderError if it cannot be obeyed; then nothing has happened."""
         now_s = stream_time_s or 0.0
         alerts: list[Alert] = []
-        if self._control.obey(command, stream_time_s):
-            for stream, watcher in self._watchers():
-                alerts += self._refreshed(stream, watcher, now_s)
+        change = self._control.obey(command, stream_time_s)
+        if change is not None:
+            alerts += self._changed(change, now_s)
             alerts += self._conditions.mark(now_s)
         found = 0
         match command:
             case Silence() | Pause():
                 wanted = matchers(command.match)
-                found = sum(fit(wanted, watcher.subject(stream.key)) for stream, watcher in self._watchers())
-                found += self._conditions.count(wanted)
+                found = sum(1 for _ in self._fitting(wanted)) + self._conditions.count(wanted)
             case Accept():
                 wanted = matchers(command.match, OPEN_ALERT)
-                for stream, watcher in self._watchers():
-                    ended = self._accepted(wanted, stream, watcher, now_s)
+                of_alerts = [one for one in wanted if one.name in OPEN_ALERT]
+                others = [one for one in wanted if one.name not in OPEN_ALERT]
+                for stream, watcher in self._fitting(others):
+                    ended = self._accepted(of_alerts, stream, watcher, now_s)
                     found += ended is not None
                     alerts += ended or ()
                 ended_too = self._conditions.accept(wanted, now_s)
@@ -60,34 +61,58 @@ class Execution:
                 alerts += ended_too
         return alerts, Obeyed(command, found)
 
-    def _watchers(self) -> Iterator[tuple[Stream, Watcher]]:
-        for stream in sorted(self._ledger.streams.values(), key=lambda stream: stream.order):
-            for _, watcher in sorted(stream.watchers.items()):
-                yield stream, watcher
+    def _fitting(self, wanted: Sequence[Matcher]) -> list[tuple[Stream, Watcher]]:
+        """In the order of stream keys and monitors. What is about the stream key is asked once for each stream, what is
+        about the monitor once for each monitor: a service may have tens of thousands of watchers."""
+        of_stream, of_monitor = parted(wanted)
+        streams = [one for one in self._ledger.streams.values() if fit(of_stream, one.subject())]
+        fits: dict[tuple[int, str], bool] = {}
+        found: list[tuple[Stream, Watcher]] = []
+        for stream in sorted(streams, key=lambda stream: stream.order):
+            for at, watcher in sorted(stream.watchers.items()):
+                if at not in fits:
+                    fits[at] = fit(of_monitor, watcher.subject())
+                if fits[at]:
+                    found.append((stream, watcher))
+        return found
 
-    def _refreshed(self, stream: Stream, watcher: Watcher, now_s: float) -> list[Alert]:
-        watcher.applied = self._control.applied(watcher.subject(stream.key))
-        alerts = [
-            alert
-            for about in sorted(watcher.said)
-            for alert in self._voice.mute(stream, watcher, about, now_s)
-        ]
-        self._ledger.remind(stream, watcher)
+    def _changed(self, change: Change, now_s: float) -> list[Alert]:
+        """Windows have come and gone: the watchers that they are about are marked anew."""
+        affected: dict[int, tuple[Stream, Watcher]] = {}
+        come: set[int] = set()
+        for window in change.gone:
+            affected |= {id(watcher): (stream, watcher) for stream, watcher in self._fitting(window.matchers)}
+        if change.come is not None:
+            mine = {id(watcher): (stream, watcher) for stream, watcher in self._fitting(change.come.matchers)}
+            affected |= mine
+            come = set(mine)
+        alerts: list[Alert] = []
+        known: dict[tuple[int, bool], Applied] = {}  # most watchers have the same windows, and share them
+        for stream, watcher in sorted(
+            affected.values(), key=lambda pair: (pair[0].order, pair[1].position, pair[1].label)
+        ):
+            before, comes = watcher.applied, id(watcher) in come
+            at = (id(before), comes)
+            if at not in known:
+                known[at] = self._control.reapplied(before, change, comes)
+            watcher.applied = known[at]
+            for about in sorted(watcher.said):
+                alerts += self._voice.mute(stream, watcher, about, now_s)
+            if watcher.said:
+                self._ledger.remind(stream, watcher)
         return alerts
 
     def _accepted(
-        self, wanted: tuple[Matcher, ...], stream: Stream, watcher: Watcher, now_s: float
+        self, wanted: Sequence[Matcher], stream: Stream, watcher: Watcher, now_s: float
     ) -> list[Alert] | None:
-        """None if it is not about this watcher."""
-        subject = watcher.subject(stream.key)
-        of_alerts = any(one.name in OPEN_ALERT for one in wanted)
+        """`wanted`: which open alerts; none is all, and then the detector begins anew although nothing is open. None
+        if it is not about this watcher."""
         abouts = [
             about
             for about, said in sorted(watcher.said.items())
-            if about != BLIND
-            and fit(wanted, {**subject, "incident": said.data.incident or "", "key": said.data.key})
+            if about != BLIND and fit(wanted, {"incident": said.data.incident or "", "key": said.data.key})
         ]
-        if not abouts and (of_alerts or not fit(wanted, subject)):
+        if wanted and not abouts:
             return None
         for about in abouts:
             del watcher.drifts[drift_name(about)]

@@ -56,6 +56,16 @@ def matchers(texts: Iterable[str], more: tuple[str, ...] = ()) -> tuple[Matcher,
     return tuple(matcher(text, more) for text in texts)
 
 
+def parted(wanted: Iterable[Matcher]) -> tuple[list[Matcher], list[Matcher]]:
+    """Those about a stream key, and those about a monitor."""
+    of_stream: list[Matcher] = []
+    of_monitor: list[Matcher] = []
+    for one in wanted:
+        in_key = one.name in ("model", "version") or one.name.startswith("segment.")
+        (of_stream if in_key else of_monitor).append(one)
+    return of_stream, of_monitor
+
+
 def fit(wanted: Iterable[Matcher], subject: Mapping[str, str]) -> bool:
     """Whether all fit; none at all fit everything."""
     return all(one.fits(subject) for one in wanted)

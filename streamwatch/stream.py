@@ -25,6 +25,10 @@ class Stream:
         self.outcomes = Trail()
         self.watchers: dict[tuple[int, str], Watcher] = {}
 
+    def subject(self) -> dict[str, str]:
+        """What matchers about a stream key look at."""
+        return subject(self.key)
+
     def add(self, watcher: Watcher) -> None:
         self.watchers[watcher.position, watcher.label] = watcher
 
@@ -43,6 +47,11 @@ class Stream:
             "outcomes": self.outcomes.dump() if self.outcomes.n else None,
             "watchers": [watcher.dump() for _, watcher in sorted(self.watchers.items())],
         }
+
+
+def subject(key: StreamKey) -> dict[str, str]:
+    segment = {f"segment.{name}": value for name, value in key.segment}
+    return {"model": key.model, "version": key.version or "", **segment}
 
 
 def key_order(key: StreamKey) -> Order:

@@ -19,7 +19,6 @@ from streamwatch.config import Monitor
 from streamwatch.control import NONE, Applied
 from streamwatch.detectors.base import Detection, Detector, Level
 from streamwatch.errors import StateDamaged
-from streamwatch.events import StreamKey
 from streamwatch.eyes import Eyes
 from streamwatch.policy import Blindness, Drift, Look, blind_due_s, drift_due_s
 from streamwatch.series import Floats, Kind, Reading
@@ -176,17 +175,14 @@ class Watcher:
         self.drifts[name] = drift = replace(self.drifts[name], said_s=time_s)
         return drift
 
-    def subject(self, key: StreamKey) -> dict[str, str]:
-        """What matchers look at."""
+    def subject(self) -> dict[str, str]:
+        """What matchers about a monitor look at."""
         policy = self.monitor.policy
         return {
-            "model": key.model,
-            "version": key.version or "",
             "monitor": self.monitor.name,
             "signal": self.label,
             "severity": policy.severity,
             "owner": policy.owner or "",
-            **{f"segment.{name}": value for name, value in key.segment},
             **{f"tags.{name}": value for name, value in policy.tags.items()},
         }
 
