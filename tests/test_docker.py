@@ -22,7 +22,7 @@ from streamwatch.errors import BrokerUnreachable
 from streamwatch.metrics import Metrics
 from streamwatch.records import Source
 from streamwatch.transports.base import Opened, Progress
-from tests.samples import alert, gauge, letter, work
+from tests.samples import alert, gauge, letter, waiting, work
 from tests.test_metrics import Watched, turned
 
 ROOT = Path(__file__).parent.parent
@@ -44,7 +44,8 @@ def scraped() -> str:
     """The metrics of a service to which everything has happened."""
     metrics = Metrics()
     lagging = Progress(lag={Source("p", 0): 5}, fetched_at=0.0)
-    turned(metrics, lagging, Watched(gauge(statistic=1.0, reference=0.1), stream_time_s=1.0))
+    shown = gauge(statistic=1.0, reference=0.1)
+    turned(metrics, lagging, Watched(shown, stream_time_s=1.0, waiting=[waiting()]))
     metrics.committed(work(alerts=[alert()], dead_letters=[letter()], unusable={"m": 1}), 0.1)
     metrics.opened(Opened(0, {}, b"", {}, {Source("p", 0): 1}))
     metrics.failed(BrokerUnreachable("away"), None, 0.2)
