@@ -10,7 +10,7 @@ import numpy as np
 from streamwatch.labels import Hashes, hashed_again
 from streamwatch.lane import Lane
 from streamwatch.matching import Come, Here, Told
-from streamwatch.series import Floats
+from streamwatch.series import Bools, Floats
 from streamwatch.traffic import Rows
 
 MOST: Final = 100_000
@@ -19,14 +19,12 @@ _PRIOR: Final = -(2**62)  # before all records of a batch
 
 
 class Early:
-    """`wait_s`: how long. `first_counts`: of several labels of one key the first one counts, else the last.
+    """`wait_s`: how long.
 
-    `since_s` below is the stream time of the very first prediction: labels that came before it wait from then on.
-    """
+    `since_s` below is the stream time of the very first prediction: labels that came before it wait from then on."""
 
-    def __init__(self, wait_s: float, first_counts: bool) -> None:
+    def __init__(self, wait_s: float) -> None:
         self._wait_s = wait_s
-        self._first_counts = first_counts
         self._lane = Lane(NAME, ())
 
     def __len__(self) -> int:
@@ -36,63 +34,52 @@ class Early:
         """Labels of batches before that waited for the new predictions of a model. `kept_before`: where those labels
         of this batch stand that will wait."""
         told = Told.none()
-        lane, rows = self._lane, here.rows
+        lane, rows, spec = self._lane, here.rows, here.model.spec
         if not len(lane) or not len(rows):
             return told
         for keys in (here.hashes, hashed_again(here.hashes, here.model.name)):
             seqs = lane.find(keys)
             there = np.flatnonzero(seqs >= 0)
-            from_s = np.maximum(lane.stream_s(seqs[there]), since_s)
-            fresh = from_s + here.model.spec.early > stream_s[rows[there]]
+            seqs = seqs[there]
+            if (
+                spec.conflict == "first" or spec.read == "arrival"
+            ):  # the newest, which is found, need not be the one
+                pairs = [(at, seq) for at in there.tolist() for seq in lane.every(int(keys[at]))]
+                there = np.array([at for at, _ in pairs], dtype=np.int64)
+                seqs = np.array([seq for _, seq in pairs], dtype=np.int64)
+            fresh = np.maximum(lane.stream_s(seqs), since_s) + spec.early > stream_s[rows[there]]
             count = lane.next + np.searchsorted(kept_before, rows[there], side="right")
-            valid = there[fresh & (seqs[there] + MOST >= count)]
+            valid = fresh & (seqs + MOST >= count)
+            at, seqs = there[valid], seqs[valid]
             told = told.with_next(
-                Told(
-                    here.first_new + valid,
-                    _PRIOR + seqs[valid],
-                    lane.slots(seqs[valid]),
-                    stream_s[rows[valid]],
-                    rows[valid] + 1,
-                )
+                Told(here.first_new + at, _PRIOR + seqs, lane.slots(seqs), stream_s[rows[at]], rows[at] + 1)
             )
         return told
 
-    def to_keep(self, come: Come, at: Rows, since_s: float) -> tuple[Rows, Hashes]:
-        """Which of these labels will wait, and their keys."""
+    @staticmethod
+    def still_waits(numbers: Rows, kept_before: Rows, rows: Rows) -> Bools:
+        """Whether labels of this batch, by their number among those that will wait, are not pushed out before they
+        meet the events at these rows."""
+        still: Bools = numbers + MOST >= np.searchsorted(kept_before, rows, side="right")
+        return still
+
+    def keys(self, come: Come, at: Rows) -> Hashes:
+        """Of these labels: by id, and where they name a model by both."""
         keys = come.hashes[at].copy()
         for position, row in enumerate(at.tolist()):
             model = come.model[row]
             if model is not None:
                 keys[position] = hashed_again(come.hashes[row : row + 1], model)[0]
-        return self._without_told(at, keys, come, since_s) if self._first_counts else (at, keys)
-
-    def _without_told(self, at: Rows, keys: Hashes, come: Come, since_s: float) -> tuple[Rows, Hashes]:
-        """Without those whose key waits already."""
-        waiting = self._lane.find(keys)
-        there = np.flatnonzero(waiting >= 0)
-        alive = np.zeros(len(keys), dtype=np.bool_)
-        from_s = np.maximum(self._lane.stream_s(waiting[there]), since_s)
-        alive[there] = from_s + self._wait_s > come.stream_s[at[there]]
-        kept: list[int] = []
-        seen: dict[int, float] = {}
-        for position, key in enumerate(keys.tolist()):
-            now_s = float(come.stream_s[at[position]])
-            if alive[position] or seen.get(key, -np.inf) + self._wait_s > now_s:
-                continue
-            seen[key] = max(now_s, since_s)
-            kept.append(position)
-        return at[kept], keys[kept]
+        return keys
 
     def keep(self, come: Come, kept: Rows, keys: Hashes, stream_s: Floats, since_s: float | None) -> int:
         """They wait, and the old ones go: how many."""
         if len(kept):
             seqs = self._lane.append(keys, come.stream_s[kept], {})
             self._lane.set(seqs, come.slot[kept], come.stream_s[kept])
-        if not len(stream_s) or since_s is None:
-            return 0
-        now_s = float(stream_s[-1])
-        old = self._lane.due(now_s, self._wait_s) if now_s >= since_s + self._wait_s else 0
-        surplus = max(old, len(self._lane) - MOST)
+        surplus = max(0, len(self._lane) - MOST)
+        if len(stream_s) and since_s is not None and float(stream_s[-1]) >= since_s + self._wait_s:
+            surplus = max(surplus, self._lane.due(float(stream_s[-1]), self._wait_s))
         self._lane.pop(surplus)
         return surplus
 

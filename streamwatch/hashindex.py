@@ -43,5 +43,14 @@ class HashIndex:
             found[there] = np.maximum(found[there], np.where(seq >= living_from, seq, -1))
         return found
 
+    def every(self, one: int, living_from: int) -> list[int]:
+        """The numbers of all living rows of a hash, in order."""
+        wanted = np.uint64(one)
+        found: list[int] = []
+        for run, seqs in self._runs:
+            start, stop = np.searchsorted(run, wanted, "left"), np.searchsorted(run, wanted, "right")
+            found += [seq for seq in seqs[start:stop].tolist() if seq >= living_from]
+        return sorted(found)
+
     def __len__(self) -> int:
         return sum(len(run) for run, _ in self._runs)

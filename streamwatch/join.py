@@ -15,8 +15,9 @@ Times are stream time, so a restart or a replay joins the same.
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 from urllib.parse import quote, unquote
@@ -40,9 +41,10 @@ from streamwatch.traffic import Outcomes, Rows
 
 PREFIX: Final = "labels:"
 # Why a prediction is never joined: it has no id, one with its id waits, it left before its time, or without a label.
-UNJOINED: Final = ("without id", "repeated", "pushed out", "without a label")
+UNJOINED: Final = ("without id", "repeated", "pushed out", "without a label", "no room")
 _MODEL: Final = "labels:model:"
 _WORDS: Final = "labels:words"
+BLOCK: Final = 256  # words of one record
 
 
 class Join:
@@ -54,14 +56,15 @@ class Join:
         self._features = sorted(needs.features)
         features = [f"feature:{name}" for name in self._features]
         self._columns = (*self._fields, *features, "version", "time_s", "topic", "partition", "offset")
-        self._models: dict[str, LateModel | None] = {}
+        self._models: dict[str, LateModel] = {}
+        self._visited: list[LateModel] = []  # in this batch, by name
+        self._due: list[
+            tuple[float, str]
+        ] = []  # when the first of a lane is old; one entry for each lane that has rows
         specs = [spec.labels for spec in config.models.values() if spec.labels is not None]
         named = [name for name, spec in config.models.items() if spec.labels is not None]
         self._one_model = len(named) == 1 and named != ["*"]
-        self._early = Early(
-            max((spec.early for spec in specs), default=0.0),
-            any(spec.conflict == "first" or spec.read == "arrival" for spec in specs),
-        )
+        self._early = Early(max((spec.early for spec in specs), default=0.0))
         self._sample = max((spec.sample for spec in specs), default=1.0)
         self._since_s: float | None = None
         self._words = Words()
@@ -71,7 +74,7 @@ class Join:
 
     def waiting(self) -> list[Waiting]:
         """By model; after `place`."""
-        return [model.waiting() for _, model in sorted(self._models.items()) if model is not None]
+        return [model.waiting() for _, model in sorted(self._models.items())]
 
     @property
     def early(self) -> int:
@@ -91,14 +94,13 @@ class Join:
 
     def looks(self) -> list[LabelLook]:
         """Of this batch, after `place`."""
-        return [look for model in self._models.values() if model is not None for look in model.looks()]
+        return [look for model in self._visited for look in model.looks()]
 
     def place(self, new_rows: Rows, count: int) -> None:
         """Where events are in the traffic: (n,) row of each; `count` rows in all."""
         ends = np.append(new_rows, count)
-        for model in self._models.values():
-            if model is not None:
-                model.gone_at = ends[model.gone_at]
+        for model in self._visited:
+            model.gone_at = ends[model.gone_at]
 
     # ---- one batch
 
@@ -122,15 +124,11 @@ class Join:
         rows_of: dict[str, list[int]] = {}
         for row, name in enumerate(events.model):
             rows_of.setdefault(name, []).append(row)
-        for name in rows_of:
-            self._model(name)
-        here = [
-            self._arrive(
-                model, batch, events, np.array(rows_of.get(name, ()), dtype=np.int64), come, stream_s
-            )
-            for name, model in sorted(self._models.items())
-            if model is not None
-        ]
+        self._visited = self._visit(rows_of, labels, float(stream_s[-1]) if len(stream_s) else None)
+        here = []
+        for model in self._visited:
+            rows = np.array(rows_of.get(model.name, ()), dtype=np.int64)
+            here.append(self._arrive(model, batch, events, rows, come, stream_s))
         for one in here:
             found[one.told.at[one.in_time]] = True
         waits = ~found
@@ -138,26 +136,67 @@ class Join:
             waits |= np.array([model is None for model in come.model], dtype=np.bool_)
         # What is outside the sample never finds a prediction, and would push out what does.
         waits &= sampled(come.hashes, self._sample)
-        kept, keys = self._early.to_keep(come, np.flatnonzero(waits), self._since_s or 0.0)
+        kept = np.flatnonzero(waits)
+        keys = self._early.keys(come, kept)
         parts = [part for one in here for part in self._settle(one, come, kept, stream_s)]
         self._counts["labels without a prediction"] += self._early.keep(
             come, kept, keys, stream_s, self._since_s
         )
+        for model in self._visited:
+            model.last_s = float(stream_s[-1]) if len(stream_s) else model.last_s
+            self._ask(model)
         return self._outcomes(parts)
 
-    def _model(self, name: str) -> LateModel | None:
-        if name not in self._models:
-            spec = self._config.spec(name).labels
-            lane = Lane(_MODEL + quote(name, safe=""), self._columns)
-            self._models[name] = None if spec is None else LateModel(name, spec, lane)
-        return self._models[name]
+    def _visit(
+        self, rows_of: Mapping[str, Sequence[int]], labels: LabelEvents, now_s: float | None
+    ) -> list[LateModel]:
+        """The models that this batch may do something to: a service may know thousands."""
+        for model in self._visited:
+            model.forget()
+        names = set()
+        while self._due and now_s is not None and self._due[0][0] <= now_s:
+            _, name = heapq.heappop(self._due)
+            if name in self._models:
+                self._models[name].asked = False
+                names.add(name)
+        if None in labels.model:
+            names |= {name for name, model in self._models.items() if len(model.lane)}
+        names |= {name for name in labels.model if name is not None and name in self._models}
+        names |= {name for name in rows_of if self._model(name, rows_of) is not None}
+        return [self._models[name] for name in sorted(names & self._models.keys())]
+
+    def _ask(self, model: LateModel) -> None:
+        """When its first prediction is old, it is to be visited."""
+        if len(model.lane) and not model.asked:
+            model.asked = True
+            due_s = float(model.lane.arrivals(1)[0]) + model.spec.wait
+            heapq.heappush(self._due, (due_s, model.name))
+
+    def _model(self, name: str, coming: Collection[str] = ()) -> LateModel | None:
+        """None: its labels do not come late, or there is no room for one more model. `coming`: of this batch."""
+        known = self._models.get(name)
+        if known is not None:
+            return known
+        spec = self._config.spec(name).labels
+        if spec is None:
+            return None
+        if len(self._models) >= self._config.max_stream_keys:
+            idle = [one for one in self._models.values() if not len(one.lane) and one.name not in coming]
+            if not idle:
+                self._counts["no room"] += 1
+                return None
+            oldest = min(idle, key=lambda model: (model.last_s, model.name))
+            del self._models[oldest.name]
+            self._dropped |= oldest.keys()
+        lane = Lane(_MODEL + quote(name, safe=""), self._columns)
+        made = self._models[name] = LateModel(name, spec, lane)
+        return made
 
     def _arrive(
         self, model: LateModel, batch: Batch, events: Events, rows: Rows, come: Come, stream_s: Floats
     ) -> Here:
         """Predictions come; who leaves, and which labels come to whom in time."""
         lane, spec, n = model.lane, model.spec, len(stream_s)
-        model.forget()
         first = lane.first
         rows, hashes = self._joined(model, events, rows)
         rows, hashes, replaced = self._new(model, rows, hashes, stream_s)
@@ -185,6 +224,9 @@ class Join:
         since_s = np.maximum(told.stream_s, self._since_s or 0.0)
         ahead = (of_row >= told.before) & np.isin(told.at, kept)
         ahead[ahead] = stream_s[of_row[ahead]] < since_s[ahead] + here.model.spec.early
+        ahead[ahead] = self._early.still_waits(
+            np.searchsorted(kept, told.at[ahead]), come.before[kept], of_row[ahead]
+        )
         early = Told(
             seqs[ahead], told.order[ahead], told.slot[ahead], stream_s[of_row[ahead]], of_row[ahead] + 1
         )
@@ -350,13 +392,15 @@ class Join:
         changed: dict[str, bytes | None] = dict.fromkeys(self._dropped)
         self._dropped = set()
         for model in self._models.values():
-            if model is not None:
-                changed |= model.changes()
+            changed |= model.changes()
         changed |= self._early.changes()
         words = (len(self._words.words), self._since_s)
         if words != self._words_stored:
+            for number in range(self._words_stored[0] // BLOCK, -(-words[0] // BLOCK)):
+                block = self._words.words[number * BLOCK : (number + 1) * BLOCK]
+                changed[f"{_WORDS}:{number}"] = pack("words", {"words": block})
             self._words_stored = words
-            changed[_WORDS] = pack("words", {"words": self._words.words, "since_s": self._since_s})
+            changed[_WORDS] = pack("words", {"n": words[0], "since_s": self._since_s})
         return changed
 
     def load(self, state: Mapping[str, bytes]) -> list[str]:
@@ -367,7 +411,11 @@ class Join:
         try:
             if _WORDS in state:
                 content = unpack("words", state[_WORDS], _WORDS)
-                self._words = Words([str(word) for word in content["words"]])
+                words: list[str] = []
+                for number in range(-(-int(content["n"]) // BLOCK)):
+                    block = unpack("words", state[f"{_WORDS}:{number}"], f"{_WORDS}:{number}")
+                    words += [str(word) for word in block["words"]]
+                self._words = Words(words)
                 self._since_s = None if content["since_s"] is None else float(content["since_s"])
                 self._words_stored = (len(self._words.words), self._since_s)
             heads = [key for key in state if key.startswith(_MODEL) and ":" not in key.removeprefix(_MODEL)]
@@ -381,6 +429,7 @@ class Join:
                     continue
                 if not model.load(own):
                     lost.append(name)
+                self._ask(model)
         except (KeyError, TypeError, ValueError) as error:
             raise StateDamaged(f"state of labels: {error!r}") from error
         return lost

@@ -86,7 +86,8 @@ def sampled(hashes: Hashes, share: float) -> npt.NDArray[np.bool_]:
 
 # ---- labels as float64: a number is itself, a text is 2**60 and more by its code, what cannot be used is 2**62
 
-MOST_WORDS: Final = 100_000
+MOST_WORDS: Final = 10_000  # labels are classes: more of them are a field that was mapped by mistake
+LONGEST: Final = 200
 _TEXTS: Final = 2.0**60
 _STEP: Final = 4096.0
 _UNUSABLE: Final = 2.0**62
@@ -115,7 +116,7 @@ class Words:
         if isinstance(label, str):
             code = self._codes.get(label)
             if code is None:
-                if len(self.words) >= MOST_WORDS:
+                if len(self.words) >= MOST_WORDS or len(label) > LONGEST:
                     return _UNUSABLE
                 code = self._codes[label] = len(self.words)
                 self.words.append(label)

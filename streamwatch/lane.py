@@ -177,6 +177,10 @@ class Lane:
         """The number of the living row with each hash, -1 where there is none."""
         return self._index.find(hashes, self._first)
 
+    def every(self, one: int) -> list[int]:
+        """The numbers of all living rows of a hash, in order."""
+        return self._index.every(one, self._first)
+
     def stream_s(self, seqs: Seqs) -> Floats:
         """When these living rows arrived."""
         return self._gathered("stream_s", seqs)
@@ -354,6 +358,10 @@ class Lane:
         self._stored_head = (self._first, self._next, self._note_number)
         self._written_to = self._noted_from = self._next
         return True
+
+    def keys(self) -> frozenset[str]:
+        """Of all that is in the state."""
+        return frozenset({*self._stored, self.name})
 
     def is_own(self, key: str) -> bool:
         return key == self.name or key.startswith((f"{self.name}:chunk:", f"{self.name}:notes:"))

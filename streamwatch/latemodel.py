@@ -54,6 +54,8 @@ class LateModel:
     gone_at: Rows = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     left: int = 0
     pushed: Bools = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
+    last_s: float = 0.0  # stream time when something was done to it last
+    asked: bool = False  # whether it is noted when its first prediction is old
     changed: bool = False
 
     def forget(self) -> None:
@@ -102,6 +104,10 @@ class LateModel:
         self.changed = True
 
     # ---- state
+
+    def keys(self) -> set[str]:
+        """Of all that is in the state."""
+        return {*self.lane.keys(), self.stats_key}
 
     @property
     def stats_key(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from streamwatch import early
 from streamwatch.config import Config
 from streamwatch.events import Events, LabelEvents, Needs
 from streamwatch.join import Join
@@ -82,13 +83,7 @@ class Plain:
                 if row["id"] == event_id:
                     found = True
                     self._tell(name, row, label)
-        first = any(spec.conflict == "first" or spec.read == "arrival" for spec in self.specs.values())
-        longest = max(spec.early for spec in self.specs.values())
-        waits = any(
-            one[:2] == (event_id, model) and (one[3] is None or one[3] + longest > (self.now_s or 0.0))
-            for one in self.early
-        )
-        if (not found or model is None) and not (first and waits):
+        if not found or model is None:
             self.early.append((event_id, model, label, self.now_s))
 
     def _tell(self, model: str, row: dict[str, Any], label: Any) -> None:
@@ -349,6 +344,54 @@ def test_a_label_outside_the_sample_pushes_none_out_that_waits_for_its_predictio
     assert len(read) == 1
 
 
+def test_each_model_has_its_own_rule_for_labels_that_came_early():
+    """What another model wants of several labels is not its business."""
+    items: list[Item] = [("p", 1000.0, "z", "a", 1, None), ("l", "x", "a", 0), ("l", "x", "a", 1),
+                         ("p", 1001.0, "x", "a", 1, None), ("p", 1200.0, "y", "a", 1, None)]  # fmt: skip
+    of_both = of().model_copy(update={"models": {**of().models, "b": of(read="arrival").models["b"]}})
+    read, _ = joined(of_both, items, [1] * 5, restart=True)
+    assert [row[-1] for row in read] == [1.0]
+
+
+def test_early_labels_are_bounded_also_where_no_prediction_comes(monkeypatch):
+    monkeypatch.setattr(early, "MOST", 20)
+    items: list[Item] = [("l", f"x{i}", None, 1) for i in range(200)]
+    _, join = joined(of(), items, [10] * 20, restart=False)
+    assert join.early == 20
+    again: list[Item] = [
+        ("l", "x", None, 1),
+        *[("l", f"o{i}", None, 1) for i in range(20)],
+        ("p", 1000.0, "x", "a", 1, None),
+    ]
+    for sizes in ([22], [1] * 22):
+        assert joined(of(), [*again, ("p", 1200.0, "y", "a", 1, None)], [*sizes, 1], restart=False)[0] == []
+
+
+def test_models_without_end_take_no_more_room_than_there_is_and_cost_no_batch_anything():
+    every = config(
+        monitor("error", "error"),
+        inputs=[{"topics": ["predictions"]}, {"topics": ["labels"], "kind": "labels"}],
+        models={"*": {"labels": {"wait": "100s"}}},
+        max_stream_keys=10,
+    )
+    items: list[Item] = [("p", 1000.0 + 200.0 * i, f"i{i}", f"m{i}", 1, None) for i in range(40)]
+    state: dict[str, bytes] = {}
+    join, now_s = Join(every, NEEDS), None
+    for i, item in enumerate(items):
+        batch, events, labels = parts([item], i)
+        join.take(batch, events, labels, events.time_s, now_s)
+        now_s = float(events.time_s[-1])
+        for key, value in join.changes().items():
+            state.pop(key, None) if value is None else state.update({key: value})
+    assert len(join.waiting()) == 10
+    assert len({key.split(":")[2] for key in state if key.startswith("labels:model:")}) <= 10
+    crowd: list[Item] = [("p", 1000.0, f"i{i}", f"m{i}", 1, None) for i in range(15)]
+    batch, events, labels = parts(crowd, 0)
+    join = Join(every, NEEDS)
+    join.take(batch, events, labels, events.time_s, None)
+    assert (len(join.waiting()), join.take_counts()["no room"]) == (10, 5)
+
+
 def test_words_are_bounded_and_what_is_no_label_is_unusable():
     words = Words()
     slots = words.encoded(["a", "b", "a", 1, True, None, float("nan"), [1], 2**60])
@@ -356,3 +399,16 @@ def test_words_are_bounded_and_what_is_no_label_is_unusable():
     back = words.decoded(slots)
     assert back[:6] == ["a", "b", "a", 1.0, 1.0, None]
     assert len({id(one) for one in back[6:]}) == 1
+    assert words.decoded(words.encoded(["x" * 201])) == [back[6]]
+    assert words.words == ["a", "b"]
+
+
+def test_words_are_written_in_blocks_and_only_new_ones():
+    join = Join(of(), NEEDS)
+    for i in range(3):
+        batch, events, labels = parts(
+            [("l", "x", None, f"class {n}") for n in range(i * 200, i * 200 + 200)], 0
+        )
+        join.take(batch, events, labels, events.time_s, None)
+        written = join.changes()
+        assert sum(len(value or b"") for key, value in written.items() if ":words:" in key) < 10_000
