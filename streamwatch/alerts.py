@@ -62,7 +62,9 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Labels(msgspec.Struct, frozen=True, kw_only=True):
-    """How ground truth was read for this alert."""
+    """How ground truth was read for this alert: with its event, or from labels that come later. Of the last 1,000
+    predictions that waited for a label `coverage` is the share that had one; `median_delay_s` is that of the last 256
+    labels. None: nothing waits, or nothing has left yet."""
 
     read: Literal["inline", "matured", "arrival"]
     coverage: float | None = None

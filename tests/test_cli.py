@@ -15,9 +15,12 @@ import pytest
 
 from streamwatch import __version__, commands
 from streamwatch.cli.schema import schema
+from streamwatch.engine import Engine
 from streamwatch.errors import SenderError
+from tests.build import config, mixed, monitor
 from tests.cli import cli
 from tests.samples import alert
+from tests.test_late_labels import INPUTS
 
 COMMANDS = ("run", "check", "replay", "look", "init", "tail", "silence", "pause", "accept", "verdict", "status",
             "schema", "version")  # fmt: skip
@@ -154,7 +157,7 @@ def test_a_broker_that_is_not_there_ends_with_3(command: list[str], write: Path)
     assert "localhost:1" in done.stderr
 
 
-@pytest.mark.parametrize("of", ["alert", "event", "command", "config"])
+@pytest.mark.parametrize("of", ["alert", "event", "label", "command", "config"])
 def test_schema_prints_a_json_schema(of: str) -> None:
     done = streamwatch("schema", of)
     assert (done.returncode, done.stderr) == (0, "")
@@ -163,6 +166,26 @@ def test_schema_prints_a_json_schema(of: str) -> None:
     assert made["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     for example in made.get("examples", ()):
         jsonschema.validate(example, made)
+
+
+def test_labels_are_what_their_schema_says() -> None:
+    """What it takes is read as a label, and what it refuses is not."""
+    validator = jsonschema.Draft202012Validator(json.loads(schema("label")))
+    of = config(
+        monitor("error", "error"),
+        inputs=INPUTS,
+        models={"fraud": {"labels": {"wait": "10m"}}},
+    )
+    for text, good in [
+        ('{"event_id": "a1", "label": 0}', True),
+        ('{"event_id": 17, "label": "fraud", "model": "fraud", "more": {}}', True),
+        ('{"label": 1}', False),
+        ('{"event_id": null, "label": 1}', False),
+        ('{"event_id": ["a1"], "label": 1}', False),
+    ]:
+        output = Engine(of).process(mixed([json.loads(text)]))
+        assert validator.is_valid(json.loads(text)) is good, text
+        assert (output.labels, len(output.dead_letters)) == ((1, 0) if good else (0, 1)), text
 
 
 def test_commands_are_what_their_schema_says() -> None:
@@ -178,7 +201,12 @@ def test_commands_are_what_their_schema_says() -> None:
 
 
 def test_alerts_are_what_their_schema_says() -> None:
-    validator = jsonschema.Draft202012Validator(json.loads(streamwatch("schema", "alert").stdout))
+    made = json.loads(schema("alert"))
+    reasons = made["$defs"]["AlertData"]["properties"]["reason"]["examples"]
+    assert {"first", "silent", "few labels", "unsilenced"} <= set(reasons)
+    assert "small" not in reasons
+    assert "\n" not in made["$defs"]["Alert"]["description"]
+    validator = jsonschema.Draft202012Validator(made)
     written = msgspec.json.decode(msgspec.json.encode(alert()))
     validator.validate(written)
     for wrong in (

@@ -241,7 +241,7 @@ app.add_typer(show)
 
 @app.command()
 def schema(
-    of: Annotated[Literal["alert", "event", "command", "config"], typer.Argument(help="Of what.")],
+    of: Annotated[Literal["alert", "event", "label", "command", "config"], typer.Argument(help="Of what.")],
     as_table: Annotated[
         bool, typer.Option("--table", help="Of config: every option, as a Markdown table.")
     ] = False,

@@ -11,11 +11,16 @@ from streamwatch import configfile
 from streamwatch.alerts import Alert, State
 from streamwatch.commands import Command
 from streamwatch.compose import SCHEMA_ID
+from streamwatch.policy import Reason
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def schema(of: Literal["alert", "event", "command", "config"]) -> str:
+# Why nothing is said: reasons of decisions that make no alert.
+UNSAID = ("other direction", "small", "known")
+
+
+def schema(of: Literal["alert", "event", "label", "command", "config"]) -> str:
     made: dict[str, Any]
     match of:
         case "alert":
@@ -23,14 +28,30 @@ def schema(of: Literal["alert", "event", "command", "config"]) -> str:
             said = made["$defs"]["Alert"]["properties"]
             said["type"] = {"enum": [f"streamwatch.alert.{state}" for state in get_args(State)]}
             said["time"] = {"type": "string", "format": "date-time"}
+            made["$defs"]["AlertData"]["properties"]["reason"] |= {
+                "description": "why it is said; others may come",
+                "examples": [reason for reason in get_args(Reason) if reason not in UNSAID],
+            }
         case "event":
             made = event()
+        case "label":
+            made = label()
         case "command":
             made = command()
         case "config":
             made = dict(configfile.schema())
     made.pop("$schema", None)
+    _on_one_line(made)
     return json.dumps({"$schema": DIALECT, **made}, indent=2, ensure_ascii=False)
+
+
+def _on_one_line(part: Any) -> None:
+    """Descriptions that are docstrings of ours, without the ends of their lines."""
+    for name, value in part.items() if isinstance(part, dict) else enumerate(part):
+        if name == "description" and isinstance(value, str):
+            part[name] = " ".join(value.split())
+        elif isinstance(value, dict | list):
+            _on_one_line(value)
 
 
 def event() -> dict[str, Any]:
@@ -61,7 +82,10 @@ def event() -> dict[str, Any]:
                 "type": ["object", "null"],
                 "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
             },
-            "label": {**label, "description": "the truth, where it is known already"},
+            "label": {
+                **label,
+                "description": "the truth, where it is known already; one that comes later is a label event",
+            },
             "latency_ms": {**number, "description": "what the prediction took"},
         },
         "examples": [
@@ -77,6 +101,29 @@ def event() -> dict[str, Any]:
                 "latency_ms": 8.1,
             }
         ],
+    }
+
+
+def label() -> dict[str, Any]:
+    """A label that comes later than its prediction, under the names that an input of labels has by default."""
+    return {
+        "$id": "urn:streamwatch:label:1",
+        "title": "Label event",
+        "description": "The truth about a prediction, from an input with `kind: labels`. It may come again, corrected.",
+        "type": "object",
+        "required": ["event_id", "label"],
+        "properties": {
+            "event_id": {"type": ["string", "integer"], "description": "that of the prediction"},
+            "label": {
+                "type": ["string", "number", "boolean", "null"],
+                "description": "the truth; null: not known yet, and the event is ignored",
+            },
+            "model": {
+                "type": ["string", "null"],
+                "description": "where an id is that of predictions of several models; absent: of all of them",
+            },
+        },
+        "examples": [{"event_id": "a1", "label": 0}, {"event_id": "a1", "label": 1, "model": "fraud"}],
     }
 
 
