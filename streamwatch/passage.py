@@ -18,6 +18,7 @@ from streamwatch.coded import coded
 from streamwatch.config import Config
 from streamwatch.detectors.base import Detection
 from streamwatch.events import StreamKey
+from streamwatch.held import FEW
 from streamwatch.ledger import Ledger
 from streamwatch.notices import Notices
 from streamwatch.plan import Plan, Readings, cut_of
@@ -266,6 +267,8 @@ class Passage:
                 active.append(stream)
                 stream.trail.start(events)
                 stream.outcomes.start(outcomes)
+                if len(rows) <= FEW and not len(outcomes) and self._plan.hold(stream, events, self._readings):
+                    continue
                 for watcher, reading, of_signal in self._plan.reads(stream, events, outcomes, self._readings):
                     mine = self._not_skipped(watcher, of_signal) if watcher.applied.skips else of_signal
                     if not len(mine):

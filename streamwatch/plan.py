@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from streamwatch.control import Control
 from streamwatch.decode import Input
 from streamwatch.errors import StateDamaged
 from streamwatch.events import Events, Needs, StreamKey
+from streamwatch.held import Held, Signals
 from streamwatch.rowgroups import Cut, Rows
 from streamwatch.series import Bools, Reading, floats
 from streamwatch.signals import ModelSpec, Signal
@@ -150,11 +152,38 @@ class Plan:
         kind = watcher.signal.value_kind(self.config.spec(model))
         watcher.detector = watcher.monitor.detector.build(kind, watcher.monitor.policy.direction)
 
+    def hold(self, stream: Stream, rows: Rows, readings: Readings) -> bool:
+        """Let a few rows of events wait if nothing can be found in them; False: they are to be read."""
+        held = stream.held or self._held(stream)
+        if not held.fits(len(rows)):
+            return False
+        table = readings.table(held.signals, self.entries(stream.key))
+        at = rows.tolist()
+        values = [table[row] for row in at]
+        if None in values:
+            return False
+        held.take(values, [readings.times_s[row] for row in at])
+        return True
+
+    def _held(self, stream: Stream) -> Held:
+        """For nothing (its room is 0) where one watcher does not simply read every row."""
+        entries = self.entries(stream.key)
+        watchers = [stream.watchers.get((one.position, one.label)) for one in entries]
+        apart = any(one.late or one.monitor.where is not None for one in entries)
+        simple = [one for one in watchers if type(one) is Watcher and not apart]
+        simple = simple if len(simple) == len(entries) else []
+        stream.held = held = Held(tuple((one.label, one.spec_id) for one in entries), simple)
+        for watcher in simple:
+            watcher.held = held
+        return held
+
     def reads(
         self, stream: Stream, events: Rows, outcomes: Rows, readings: Readings
     ) -> Iterator[tuple[Watcher, Reading, Rows]]:
         """Each watcher of the stream with its reading of the batch, and the rows that it reads: of those of events,
         or of those of outcomes."""
+        if stream.held is not None:
+            stream.held.release()
         for entry in self.entries(stream.key):
             mine = rows = outcomes if entry.late else events
             if not len(mine):
@@ -289,6 +318,7 @@ class Readings:
         self._events = events
         self._readings: dict[tuple[str, int], Reading] = {}
         self._where: dict[int, Bools] = {}
+        self._tables: dict[Signals, list[tuple[float, ...] | None]] = {}
         self._names: frozenset[str] | None = None
 
     def of(self, entry: Entry, signal: Signal, label: str) -> Reading:
@@ -297,6 +327,21 @@ class Readings:
         if reading is None:
             reading = self._readings[at] = signal.read(self._events, entry.spec)
         return reading
+
+    def table(self, signals: Signals, entries: tuple[Entry, ...]) -> list[tuple[float, ...] | None]:
+        """The values of all signals by row; None for a row where not all of them are usable."""
+        table = self._tables.get(signals)
+        if table is None:
+            found = [self.of(one, one.monitor.signal, one.label) for one in entries]
+            table = self._tables[signals] = list(zip(*(one.values.tolist() for one in found), strict=True))
+            for row in np.flatnonzero(np.isnan([one.values for one in found]).any(axis=0)).tolist():
+                table[row] = None
+        return table
+
+    @cached_property
+    def times_s(self) -> list[float]:
+        times_s: list[float] = self._events.time_s.tolist()
+        return times_s
 
     def where(self, entry: Entry) -> Bools:
         rows = self._where.get(entry.position)

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from streamwatch.events import StreamKey
+from streamwatch.held import Held
 from streamwatch.trail import Track, Trail
 from streamwatch.watcher import Watcher
 
@@ -14,15 +15,16 @@ Order = tuple[str, str, tuple[tuple[str, str], ...]]
 
 class Stream:
     """`watchers` by (position of the monitor in the config, signal as text). `trail` is that of its events,
-    `outcomes` that of outcomes that were read later."""
+    `outcomes` that of outcomes that were read later. `held`: rows that wait to be read; None: not asked for yet."""
 
-    __slots__ = ("key", "order", "outcomes", "trail", "watchers")
+    __slots__ = ("held", "key", "order", "outcomes", "trail", "watchers")
 
     def __init__(self, key: StreamKey) -> None:
         self.key = key
         self.order: Order = key_order(key)
         self.trail = Trail()
         self.outcomes = Trail()
+        self.held: Held | None = None
         self.watchers: dict[tuple[int, str], Watcher] = {}
 
     def subject(self) -> dict[str, str]:
@@ -30,6 +32,7 @@ class Stream:
         return subject(self.key)
 
     def add(self, watcher: Watcher) -> None:
+        self.held = None
         self.watchers[watcher.position, watcher.label] = watcher
 
     def forward(self, track: Track, stop: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import astuple, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -28,6 +28,15 @@ from streamwatch.windows import InForce, covered_until, covering, next_covered, 
 
 Rows = npt.NDArray[np.int64]
 
+
+class Held(Protocol):
+    """Where values wait until the watcher reads them: `held.Held`."""
+
+    def flush(self) -> None: ...
+
+    def release(self) -> None: ...
+
+
 BLIND = "blind"
 MUTE = "mute:"  # before what an alert is about: that windows begin or end to mark it
 SHORT = 4  # runs of at most this many rows are read value by value: arrays cost more there
@@ -42,16 +51,17 @@ class Found(NamedTuple):
 
 class Watcher:
     """`digest` is of what gives its numbers their meaning; state of another digest is not taken over. `applied`: the
-    windows that are about it. `sketch`: where its values are drawn, if somebody wants to see them. `late`:
-    it reads outcomes, whose labels come later than their predictions, and not events."""
+    windows that are about it. `held`: where its next values may wait. `sketch`: where its values are drawn, if somebody
+    wants to see them. `late`: it reads outcomes, whose labels come later than their predictions, and not events."""
 
     __slots__ = (
-        "applied",
+        "_applied",
+        "_detector",
         "blindness",
-        "detector",
         "digest",
         "drifts",
         "eyes",
+        "held",
         "label",
         "late",
         "monitor",
@@ -69,16 +79,55 @@ class Watcher:
         self.position = position
         self.signal = signal
         self.label = str(signal)
-        self.detector = detector
+        self._detector = detector
+        self._applied: Applied = NONE
+        self.held: Held | None = None
         self.digest = digest
         self.eyes = Eyes(monitor.policy.blind)
         self.drifts: dict[str, Drift] = {}
         self.blindness: Blindness | None = None
         self.said: dict[str, Alert] = {}
         self.unusable = 0
-        self.applied: Applied = NONE
         self.sketch: Sketch | None = None
         self.late = False
+
+    @property
+    def detector(self) -> Detector:
+        """It has read all that has come."""
+        if self.held is not None:
+            self.held.flush()
+        return self._detector
+
+    @detector.setter
+    def detector(self, detector: Detector) -> None:
+        self._release()
+        self._detector = detector
+
+    @property
+    def applied(self) -> Applied:
+        return self._applied
+
+    @applied.setter
+    def applied(self, applied: Applied) -> None:
+        self._release()
+        self._applied = applied
+
+    def _release(self) -> None:
+        if self.held is not None:
+            self.held.release()
+
+    @property
+    def quiet(self) -> int:
+        """So many usable values more and nothing is found in them."""
+        if self.sketch is not None or self._applied.skips or self.eyes.blind:
+            return 0
+        return self._detector.quiet
+
+    def read_quiet(self, values: Floats, times_s: Floats) -> None:
+        """Read values that are usable, and not more than `quiet` said."""
+        looks, detections = self.eyes.read_usable(len(values)), self._detector.update(values, times_s)
+        if looks or detections:
+            raise RuntimeError(f"{self.label}: {looks} {detections} in what was said to be quiet")
 
     def read(self, reading: Reading, times_s: Floats, rows: Rows) -> list[Found]:
         """Read rows, ascending; what was found: looks and detections, each in order of rows."""
@@ -190,11 +239,12 @@ class Watcher:
         return next((due_s for due_s, what in self.due() if what == about), None)
 
     def dump(self) -> dict[str, Any]:
+        detector = self.detector  # before the eyes: it lets both read what waits
         return {
             "monitor": self.monitor.name,
             "signal": self.label,
             "digest": self.digest,
-            "detector": self.detector.dump(),
+            "detector": detector.dump(),
             "eyes": self.eyes.dump(),
             "drifts": {name: _drift_plain(drift) for name, drift in self.drifts.items()},
             "blindness": None if self.blindness is None else list(astuple(self.blindness)),

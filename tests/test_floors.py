@@ -20,12 +20,12 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "signals", "observed", "performance", "categories", "classes", "where", "rowgroups", "detectors.*",
         "matchers", "windows", "commands", "packed", "hashindex", "labels", "decode", "mapping", "fields",
         "columns", "identity", "times", "policy", "eyes", "trail", "yamlread", "sketch",
-        "transports.kafka.settings",  # a value of the config that happens to live beside its transport
+        "buckets", "transports.kafka.settings",  # a value of the config that happens to live beside its transport
     ),
     "assembly": (
         "config", "configfile", "configschema", "explain", "shortforms", "lint",
         "engine", "lane", "join", "early", "latemodel", "matching", "traffic", "conditions", "notices",
-        "presence", "plan", "stream", "watcher", "control", "voice", "execute", "compose", "ledger",
+        "presence", "plan", "stream", "held", "watcher", "bucketed", "control", "voice", "execute", "compose", "ledger",
         "passage", "state",
     ),
     "edges": ("transports.*", "logs", "metrics", "gauges", "web.*", "observer", "journal", "watchdog"),

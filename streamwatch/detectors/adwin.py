@@ -73,6 +73,12 @@ class AdwinAlarm:
     def warm(self) -> bool:
         return not self._rang and self._window.get_width() + 1 >= self._first
 
+    @property
+    def quiet(self) -> int:
+        # A window that has not rung holds all that it was given, so its width is the clock's.
+        width = 0 if self._rang else int(self._window.get_width())
+        return max(self._first - 1 - width, self._settings.clock - 1 - width % self._settings.clock)
+
     def dump(self) -> dict[str, Any]:
         return {"rang": self._rang, "window": bytes(self._window.__getstate__())}
 

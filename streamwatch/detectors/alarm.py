@@ -34,6 +34,10 @@ class Alarm(Protocol):
     def warm(self) -> bool:
         """False only if the next value cannot ring it."""
 
+    @property
+    def quiet(self) -> int:
+        """So many values more cannot ring it, whatever they are; 0: nothing is known of the next one."""
+
     def dump(self) -> dict[str, Any]: ...
 
     def load(self, dump: Any) -> None:
@@ -63,6 +67,10 @@ class Flipped:
     @property
     def warm(self) -> bool:
         return self._alarm.warm
+
+    @property
+    def quiet(self) -> int:
+        return self._alarm.quiet
 
 
 class Pair:
@@ -108,6 +116,10 @@ class Pair:
     @property
     def warm(self) -> bool:
         return self._up.warm or self._down.warm
+
+    @property
+    def quiet(self) -> int:
+        return min(self._up.quiet, self._down.quiet)
 
     def dump(self) -> dict[str, Any]:
         return {"up": self._up.dump(), "down": self._down.dump()}

@@ -75,6 +75,10 @@ class Detector(Protocol):
     def warm(self) -> bool:
         """False while the detector cannot alarm yet (too few values since its start or its last detection)."""
 
+    @property
+    def quiet(self) -> int:
+        """In so many values more it will detect nothing, whatever they are; 0: nothing is known of the next one."""
+
 
 class DetectorConfig(BaseModel):
     """The settings of a detector: one class per detector, which builds it.

@@ -125,6 +125,10 @@ class Guarded:
     def warm(self) -> bool:
         return self._alarm.warm
 
+    @property
+    def quiet(self) -> int:
+        return self._alarm.quiet
+
     def dump(self) -> Plain:
         return {"alarm": self._alarm.dump(), "history": self._history.dump()}
 

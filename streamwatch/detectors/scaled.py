@@ -94,6 +94,10 @@ class Scaled:
     def warm(self) -> bool:
         return bool(self._factor) and self._alarm.warm
 
+    @property
+    def quiet(self) -> int:
+        return 0
+
     def dump(self) -> dict[str, Any]:
         return {
             "rang": self._rang,

@@ -55,6 +55,10 @@ class Wrapped:
     def warm(self) -> bool:
         return not self._river._drift_detected and self._seen_enough()
 
+    @property
+    def quiet(self) -> int:
+        return 0
+
     def _seen_enough(self) -> bool:
         raise NotImplementedError
 
