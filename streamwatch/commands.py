@@ -18,7 +18,6 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from streamwatch.alerts import rfc3339
 from streamwatch.errors import SenderError
 from streamwatch.matchers import OPEN_ALERT, matchers
 from streamwatch.records import Header, Message
@@ -116,8 +115,3 @@ def command(value: bytes) -> Command:
     except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
         raise SenderError("not a command", str(error) or "nested too deep") from None
     return found
-
-
-def now_until(now_s: float, for_s: float) -> tuple[str, str]:
-    """`from` and `to` of a silence or a pause that begins now."""
-    return rfc3339(now_s), rfc3339(now_s + for_s)

@@ -133,6 +133,7 @@ class Engine:
         self._composer = Composer(config)
         self._ledger = Ledger()
         late = any(spec.labels is not None for spec in config.models.values())
+        self._orphans: set[str] = set()
         self._join = Join(config, self._plan.needs_of_outcomes) if late else None
         self._voice = Voice(self._composer, self._ledger, self.control)
         self._conditions = Conditions(self._composer, self.control)
@@ -230,6 +231,8 @@ class Engine:
     def changes(self) -> dict[str, bytes | None]:
         """State that changed since the last call, by key; None = deleted. To be committed with the alerts."""
         join = {} if self._join is None else self._join.changes()
+        join |= dict.fromkeys(self._orphans)
+        self._orphans = set()
         return {**self._ledger.changes(), **self.control.changes(), **self._conditions.changes(), **join}
 
     def mark(self) -> bytes:
@@ -251,10 +254,11 @@ class Engine:
             if conditions.STATE_KEY in state:
                 where = conditions.STATE_KEY
                 engine._conditions.load(unpack(where, state[where], where))
+            of_labels = {key: data for key, data in state.items() if key.startswith(PREFIX)}
             if engine._join is not None:
-                not_waiting = engine._join.load(
-                    {key: data for key, data in state.items() if key.startswith(PREFIX)}
-                )
+                not_waiting = engine._join.load(of_labels)
+            else:
+                engine._orphans = set(of_labels)  # the config has no late labels any more
         kept: set[str] = set()
         dropped: set[str] = set()
         alerts: list[Alert] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -134,3 +135,48 @@ def test_an_events_own_time_is_read_by_the_configs_mapping(tmp_path: Path) -> No
     assert time_ms("a", json.dumps({"meta": {"at": START_S}}).encode()) == int(START_S * 1000)
     assert [time_ms("a", value) for value in (b"{}", b"x", b"", b'{"meta": {"at": "never"}}')] == [-1] * 4
     assert texts(config) == {"meta.id", "model_version"}
+
+
+LATE = """\
+service: late
+inputs:
+  - {topics: [predictions], read: {label: null}}
+  - {topics: [labels], kind: labels}
+models: {"*": {labels: {wait: 1h}}}
+monitors: [{name: error, signal: error, detector: adwin}]
+"""
+
+
+def _late(folder: Path, label_time: bool) -> list[str]:
+    draw = random.Random(1)
+    (folder / "late.yaml").write_text(LATE)
+    predictions, labels = [], []
+    for i in range(6000):
+        at = 1_790_000_000 + 10 * i
+        wrong = draw.random() < (0.05 if i < 3000 else 0.5)
+        predictions.append({"event_id": f"e{i}", "model": "m", "timestamp": at, "prediction": 1})
+        labels.append(
+            {"event_id": f"e{i}", "label": int(not wrong), **({"timestamp": at + 1800} if label_time else {})}
+        )
+    for name, rows in (("predictions", predictions), ("labels", labels)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return [str(folder / one) for one in ("late.yaml", "predictions.jsonl", "labels.jsonl")]
+
+
+def test_labels_in_a_file_of_their_own_find_their_predictions(tmp_path: Path) -> None:
+    done = replay(*_late(tmp_path, label_time=True))
+    assert done.returncode == 0, done.stderr
+    assert b"firing" in done.stdout
+    assert b"6,000 labels: 6,000 found their prediction" in done.stderr
+
+
+def test_labels_that_have_no_place_are_refused_instead_of_finding_nothing(tmp_path: Path) -> None:
+    done = replay(*_late(tmp_path, label_time=False))
+    assert done.returncode != 0
+    assert b"a label of labels has no time" in done.stderr
+
+
+def test_a_monitor_that_read_nothing_is_told(tmp_path: Path) -> None:
+    config, predictions, _ = _late(tmp_path, label_time=True)
+    done = replay(config, predictions)
+    assert b"no value was read by error: that they did not alarm says nothing" in done.stderr

@@ -220,3 +220,29 @@ def test_late_labels_do_not_depend_on_batches_nor_restarts():
         while sum(sizes) < len(items):
             sizes.append(draw.randint(1, most))
         assert run(sizes, restart) == expected
+
+
+def test_state_of_labels_goes_with_the_config_that_wanted_them_and_does_not_come_back():
+    store = Store()
+    engine = store.engine(late())
+    engine.process(mixed(told(700, 9999)))
+    store.take(engine)
+    assert any(key.startswith("labels:") for key in store.state)
+    store.take(store.engine(config(monitor("error", "error"))))
+    assert not any(key.startswith("labels:") for key in store.state)
+    store.take(store.engine(late()))
+    assert store.engine(late()).waiting() == []
+
+
+def test_a_payload_that_changes_and_changes_back_starts_anew():
+    """A rollout and its revert, without an event between."""
+    store = Store()
+    sliced = late(monitor("error", "error", by=[["country"]]))
+    engine = store.engine(late())
+    engine.process(mixed(told(700, 9999)))
+    store.take(engine)
+    store.take(store.engine(sliced))
+    engine = store.engine(late())
+    assert [one.predictions for one in engine.waiting()] in ([], [0])
+    engine.process(mixed(told(900, 9999)[1300:], 1300))
+    store.take(engine)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
+from streamwatch.conditions import ALL_MODELS, MONITOR
 from streamwatch.config import Config, Monitor
 from streamwatch.errors import UsageError
 from streamwatch.matchers import Matcher, matchers
@@ -53,7 +54,18 @@ def _nothing_fits(text: str, one: Matcher, subjects: Sequence[Subject]) -> str:
 
 
 def _subjects(config: Config) -> Iterator[Subject]:
-    """What a watcher of each monitor may be, as matchers look at it."""
+    """What a watcher of each monitor, and what the service itself says, may be, as matchers look at it."""
+    watched = {model for monitor in config.monitors for model in _models(config, monitor)}
+    for model in sorted(watched | {ALL_MODELS}, key=str):
+        any_text = dict.fromkeys(("signal", "incident", "key"))
+        yield {
+            "model": model,
+            "version": "",
+            "monitor": MONITOR,
+            "severity": "warning",
+            "owner": "",
+            **any_text,
+        }
     for monitor in config.monitors:
         policy = monitor.policy
         for model in _models(config, monitor):

@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from streamwatch.cli.told import Alarms, Told, amount, reader_gone
 from streamwatch.config import Config
 from streamwatch.engine import Engine
 from streamwatch.errors import BrokerUnreachable, PlatformError, UsageError
-from streamwatch.observer import Observer, Observers, Silent
+from streamwatch.observer import Observer, Observers, Silent, Work
 from streamwatch.offline.replay import event_time
 from streamwatch.runner import Total, run
 from streamwatch.transports.base import Progress, Stalled, Transport
@@ -65,7 +66,8 @@ def replay(path: Path, asked: Asked, form: logs.Format, level: logs.Level) -> in
         transport, read = _topics(config, asked, letters) if of_topics else _files(config, asked, letters)
         shown = opened.enter_context(_progress(read))
         journal = Told()
-        watchers = Observers(Strict(), alarms, journal, *shown)
+        unread = Unread(config)
+        watchers = Observers(Strict(), alarms, journal, unread, *shown)
         plots = sys.stderr.isatty() if asked.plots is None else asked.plots
         try:
             total = run(transport, config, stop=threading.Event(), observe=watchers, sketch=plots)
@@ -74,6 +76,8 @@ def replay(path: Path, asked: Asked, form: logs.Format, level: logs.Level) -> in
         journal.end(transport.progress())
     colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
     for text in alarms.told(plots, colour, plain=not draws(sys.stderr)):
+        typer.echo(text, err=True)
+    for text in unread.told():
         typer.echo(text, err=True)
     typer.echo(summary(total, alarms.states, time.monotonic() - began), err=True)
     return 0
@@ -86,6 +90,7 @@ def _files(config: Config, asked: Asked, letters: BinaryIO | None) -> tuple[Tran
         dead_letters=letters,
         topics=config.input_topics,
         kinds=kinds(config),
+        tasks=config.tasks,
         time_ms=event_time(config) if len(asked.data) > 1 else None,
         as_text=texts(config),
     )
@@ -103,6 +108,37 @@ def _topics(config: Config, asked: Asked, letters: BinaryIO | None) -> tuple[Tra
         dead_letters=letters,
     )
     return transport, transport.offsets_read
+
+
+class Unread(Silent):
+    """Monitors that have read no value: that they would not have alarmed says nothing."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._engines: Mapping[int, Engine] = {}
+        self._joined: Counter[str] = Counter()
+        self._labels = 0
+
+    def committed(self, work: Work, seconds: float) -> None:
+        self._joined.update(work.joined)
+        self._labels += work.labels
+
+    def turned(self, progress: Progress, engines: Mapping[int, Engine], healthy: bool) -> None:
+        self._engines = dict(engines) or self._engines
+
+    def told(self) -> list[str]:
+        read = {gauge.monitor for engine in self._engines.values() for gauge in engine.gauges() if gauge.n}
+        blind = [monitor.name for monitor in self._config.monitors if monitor.name not in read]
+        lines = []
+        if blind:
+            lines.append(f"no value was read by {', '.join(blind)}: that they did not alarm says nothing")
+        waiting = sum(one.predictions for engine in self._engines.values() for one in engine.waiting())
+        if self._labels or waiting:
+            lines.append(
+                f"{amount(self._labels, 'label')}: {self._joined['labels']:,} found their prediction, "
+                f"{self._joined['outcomes']:,} outcomes were read, {amount(waiting, 'prediction')} still wait"
+            )
+        return lines
 
 
 class Strict(Silent):

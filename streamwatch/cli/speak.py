@@ -25,12 +25,13 @@ from streamwatch.cli.fitting import checked, refuse_unfit
 from streamwatch.cli.holding import stands
 from streamwatch.cli.lines import printable, short
 from streamwatch.commands import Accept, Command, End, Pause, Silence, Verdict, command
+from streamwatch.conditions import MONITOR
 from streamwatch.config import Config
 from streamwatch.errors import SenderError, UsageError
 from streamwatch.matchers import OPEN_ALERT
 from streamwatch.transports.kafka.speak import speak
 from streamwatch.units import duration, seconds
-from streamwatch.windows import moment_s
+from streamwatch.windows import LATEST_S, moment_s
 
 LONGEST_S = 30 * 86_400.0
 # Alerts are silenced by their own time, and a stream may be behind: a silence that begins "now" is about them all the
@@ -148,6 +149,8 @@ def span(when: When, now_s: float, kind: Literal["silence", "pause"]) -> tuple[s
     to_s = (
         from_s + _read("--for", seconds, when.for_) if when.to is None else _read("--to", moment_s, when.to)
     )
+    if to_s > LATEST_S:
+        raise UsageError("expected an end before the year 9999")
     if to_s <= max(from_s, now_s):
         first = "now" if from_s <= now_s else when.from_
         raise UsageError(f"expected an end after {first}, got {rfc3339(to_s)}: it would end before it begins")
@@ -213,7 +216,7 @@ def _write(config: Config, spoken: Command) -> None:
 def _refuse_closed(target: lookup.Target) -> None:
     latest = target.latest
     state = latest.type.rpartition(".")[2]
-    if state == "blind":
+    if state == "blind" and latest.data.monitor != MONITOR:
         raise UsageError(
             f"nothing was written: {short(target.value)} is blind: there is no level to accept. Its values "
             "are to be made usable; until then it can be silenced. To write it all the same: --force"

@@ -19,6 +19,7 @@ from streamwatch.config import Config
 from streamwatch.decode import Decoder
 from streamwatch.errors import OperatorError
 from streamwatch.events import Needs
+from streamwatch.mapping import Place
 from streamwatch.offline.frames import Frame
 from streamwatch.offline.frames import events as rows
 from streamwatch.records import Batch, Source
@@ -96,7 +97,7 @@ def replay(
         for at in bare:
             value = value_bytes(records[at].value) or b""
             records[at] = changed(records[at], timestamp_ms=time_ms(topics[0], value))
-    transport = MemoryTransport(records, batch_size, reads)
+    transport = MemoryTransport(records, batch_size, reads, config.tasks)
     total = run(transport, config, stop=threading.Event())
     return Replayed(
         tuple(msgspec.json.decode(message.value or b"", type=Alert) for message in transport.alert_messages),
@@ -116,14 +117,39 @@ def _of_frame(config: Config, frame: Frame, batch_size: int) -> Replayed:
 
 
 def event_time(config: Config) -> TimeMs:
-    """Reads an event's own time, to merge bare events with others by it; -1 where it has none or cannot be read."""
-    decoder = Decoder(config.inputs, Needs())
+    """Reads an event's own time, to merge bare events with others by it; -1 where it has none or cannot be read.
+
+    OperatorError for a label without one: before all predictions, where it would stand, it would find none of them.
+    """
+    # A label's time is read for this only: as a prediction's is, whatever its model.
+    places = [
+        entry
+        if entry.kind == "predictions"
+        else entry.model_copy(
+            update={
+                "kind": "predictions",
+                "read": entry.read.model_copy(update={"model": Place(const="any"), "version": None}),
+            }
+        )
+        for entry in config.inputs
+    ]
+    of_labels = {topic for entry in config.inputs if entry.kind == "labels" for topic in entry.topics}
+    of_labels -= {topic for entry in config.inputs if entry.kind == "predictions" for topic in entry.topics}
+    decoder = Decoder(places, Needs())
     zero = np.zeros(1, dtype=np.int32)
     none = np.full(1, -1, dtype=np.int64)
 
     def time_ms(topic: str, value: bytes) -> int:
         batch = Batch(0, (Source(topic, 0),), zero, none, none, (None,), (value,), ((),))
-        events = decoder.decode(batch).events
-        return int(events.time_s[0] * 1000.0) if len(events) and events.time_s[0] >= 0 else -1
+        decoded = decoder.decode(batch)
+        events = decoded.events
+        if len(events) and events.time_s[0] >= 0:
+            return int(events.time_s[0] * 1000.0)
+        if topic in of_labels and any(letter.code == "field missing" for letter in decoded.dead_letters):
+            raise OperatorError(
+                f"a label of {topic} has no time, so it has no place among the predictions: {value[:120]!r}. To do: "
+                "give each label its time (read: {time: ...}), or replay the recorded form, where records have one"
+            )
+        return -1
 
     return time_ms
