@@ -60,6 +60,7 @@ def plot(buckets: Buckets, marks: Marks, rows: int = ROWS, plain: bool = False) 
     start_s, stop_s = _window(buckets, marks)
     width = COLUMNS - LABEL - 1
     means = _steps(buckets, start_s, stop_s, 2 * width)
+    means[~np.isfinite(means)] = np.nan  # sums beyond float64
     if np.isnan(means).all():
         return []
     levels = (marks.before[0], marks.after[0])
