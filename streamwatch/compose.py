@@ -63,15 +63,11 @@ class Composer:
         before = watcher.said.get(about)
         silenced_by = None if mute is None else _silenced_by(mute, time_s)
         by = before.data.silenced_by if reason == "unsilenced" and before is not None else silenced_by
+        apart = by.name if by is not None and reason in ("silenced", "unsilenced") else ""
+        if isinstance(found, Detection) and monitor.every is not None:
+            apart = rfc3339(found.onset_time_s)  # one event may close several buckets
         alert_id = self.id(
-            key,
-            trail,
-            watcher.monitor.name,
-            watcher.label,
-            about,
-            watcher.digest,
-            decision,
-            by.name if by is not None and reason in ("silenced", "unsilenced") else "",
+            key, trail, watcher.monitor.name, watcher.label, about, watcher.digest, decision, apart
         )
         change = None
         direction: Literal["up", "down"] | None = None
@@ -267,10 +263,10 @@ class Composer:
         about: str,
         digest: str,
         decision: Decision,
-        by: str = "",
+        apart: str = "",
     ) -> str:
-        """`by`: whose silence began or ended: two of them may do so at one time."""
-        parts = (by,) if by else ()
+        """`apart`: what tells apart alerts of one time: whose silence began or ended, which bucket shows it."""
+        parts = (apart,) if apart else ()
         return stable_id(
             self.source,
             monitor,
@@ -298,9 +294,13 @@ _ENDED = {
 
 
 def _named(watcher: Watcher) -> str:
-    """With `of: all` the monitor's name does not say which feature it is about."""
-    name = watcher.monitor.name
-    return name if watcher.monitor.of is None else f"{name} ({watcher.signal.name})"
+    """With `of: all` the monitor's name does not say which feature it is about, nor with `every` what its numbers
+    are."""
+    monitor = watcher.monitor
+    parts = [] if monitor.of is None else [str(watcher.signal.name)]
+    if monitor.every is not None:
+        parts.append(str(monitor.every))
+    return f"{monitor.name} ({', '.join(parts)})" if parts else monitor.name
 
 
 def _signal(watcher: Watcher, name: str) -> dict[str, Any]:
@@ -309,6 +309,9 @@ def _signal(watcher: Watcher, name: str) -> dict[str, Any]:
         value = getattr(watcher.signal, part)
         if value is not None:
             described[part] = value
+    if watcher.monitor.every is not None:
+        every = plain(watcher.monitor.every)
+        described |= {"every": every["length"], "stat": every["stat"]}
     if name:
         described["of"] = name
     return described

@@ -8,9 +8,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from streamwatch.alerts import stable_id
+from streamwatch.buckets import Every
 from streamwatch.decode import Input
 from streamwatch.detectors import AnyDetector
 from streamwatch.policy import Policy
+from streamwatch.series import Kind
 from streamwatch.signals import ModelSpec, Signal, Where
 from streamwatch.transports.kafka.settings import KafkaSettings
 from streamwatch.units import Seconds
@@ -76,11 +78,30 @@ class Monitor(Frozen):
     except_: tuple[str, ...] = Field((), alias="except", description="features left out of `of: all`")
     detector: AnyDetector = Field(description="its name, or its name with its settings")
     models: tuple[str, ...] | None = Field(None, description="only these models; default: all")
+    every: Every | None = Field(
+        None, description="buckets of time before the detector, like 1m; default: it reads every value"
+    )
     where: Where | None = Field(None, description="which events it reads, by features")
     by: tuple[tuple[str, ...], ...] = Field((), description="slicings, beside the whole")
     per: Literal["model", "version"] = Field(description="whether versions are told apart")
     policy: Policy = Field(default_factory=Policy)
 
+
+    def read_kind(self, spec: ModelSpec) -> Kind:
+        """Of the values that the detector reads. ValueError as in `Signal.value_kind`, or if buckets have none."""
+        kind = self.signal.value_kind(spec)
+        return kind if self.every is None else self.every.kind(kind)
+
+    @property
+    def read(self) -> str:
+        """What the detector reads, in words."""
+        return str(self.signal) if self.every is None else f"the {self.every} of {self.signal}"
+
+
+class Defaults(Policy):
+    """What the monitors of a file inherit where they do not say it themselves."""
+
+    every: Every | None = Field(None, description=Monitor.model_fields["every"].description)
 
 _OPERATION = frozenset({"commit_every", "idle", "stall", "watchdog", "start"})
 
@@ -101,7 +122,10 @@ class Config(Frozen):
         min_length=1, description="each a named signal, its detector and its policy (see `defaults`)"
     )
     windows: tuple[Window, ...] = Field((), description="times in which alerts are muted, or nothing is read")
-    tasks: Literal["one"] = Field("one", description="how the work is cut: one task for all partitions")
+    tasks: Tasks = Field(
+        "one",
+        description="how the work is cut: one task for all partitions, or partition N of every topic forms task N",
+    )
     start: Literal["earliest", "latest"] = Field("latest", description="where the very first start begins")
     commit_every: Seconds = Field(1.0, description="state and offsets are committed at least this often")
     idle: Seconds = Field(0.1, description="how long a partition must be at its end before the others go on")

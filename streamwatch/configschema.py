@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
-from streamwatch.config import Config
+from streamwatch.config import Config, Defaults
 from streamwatch.units import duration
 
 Schema = dict[str, Any]
@@ -35,8 +35,14 @@ def schema() -> Schema:
 def _file_form() -> Schema:
     whole = Config.model_json_schema(by_alias=True)
     defs = whole["$defs"]
-    monitor, policy = defs["Monitor"], defs["Policy"]
+    monitor, policy = defs["Monitor"], defs.pop("Policy")
     del monitor["properties"]["policy"]
+    defs["Defaults"] = {
+        **policy,
+        "title": "Defaults",
+        "description": Defaults.__doc__,
+        "properties": {**policy["properties"], "every": monitor["properties"]["every"]},
+    }
     monitor["properties"] |= policy["properties"]
     monitor["properties"]["per"]["description"] += "; the default depends on the signal"
     monitor["properties"]["by"] |= {
@@ -46,7 +52,7 @@ def _file_form() -> Schema:
     monitor["required"] = [name for name in monitor["required"] if name != "per"]
     monitor["description"] = "A named signal, its detector and its policy."
     whole["properties"]["defaults"] = {
-        "$ref": "#/$defs/Policy",
+        "$ref": "#/$defs/Defaults",
         "description": "what the monitors of this file inherit where they do not say it themselves",
     }
     dead_letters = defs["Outputs"]["properties"]["dead_letters"]

@@ -57,6 +57,7 @@ def conflicts(config: Config) -> Iterator[Finding]:
         yield from _names(config, monitor, loc)
         yield from _form(monitor, loc)
         yield from _kinds(config, monitor, loc)
+        yield from _buckets(config, monitor, loc)
         yield from _mapped(config, monitor, loc)
 
 
@@ -213,16 +214,48 @@ def _kinds(config: Config, monitor: Monitor, loc: Loc) -> Iterator[Finding]:
             )
             yield Finding((*loc, "signal"), f"model {model}: {exc}" if model else str(exc), hint)
             continue
+        if monitor.every is not None:
+            try:
+                kind = monitor.every.kind(kind)
+            except ValueError:
+                continue  # `_buckets` says it
         if kind not in monitor.detector.accepts:
             refused.setdefault(kind, model)
     for kind in refused:
         takes = ", ".join(_ABOUT_KIND[one] for one in sorted(monitor.detector.accepts))
-        able = [cls.name for cls in DETECTORS if kind in cls.accepts]
+        readers = ", ".join(cls.name for cls in DETECTORS if kind in cls.accepts)
         yield Finding(
             (*loc, "detector"),
-            f"{monitor.detector.label} reads {takes}; {monitor.signal} gives {_ABOUT_KIND[kind]}",
-            f"these read it: {', '.join(able)}" if able else "",
+            f"{monitor.detector.label} reads {takes}; {monitor.read} gives {_ABOUT_KIND[kind]}",
+            (f"these read it: {readers}" if readers else "") + ("" if monitor.every is None else "; or every: null"),
         )
+
+
+def _buckets(config: Config, monitor: Monitor, loc: Loc) -> Iterator[Finding]:
+    """Buckets of time have values of the asked kind, and these come in an order of time."""
+    if monitor.every is None:
+        return
+    for model, spec in _watched(config, monitor):
+        kind = _kind(monitor, spec)
+        try:
+            if kind is not None:
+                monitor.every.kind(kind)
+        except ValueError:
+            yield Finding(
+                (*loc, "every", "stat"),
+                f"a share is of values that are 0 or 1; {monitor.signal} gives {_ABOUT_KIND[kind or 'real']}",
+                "stat: mean, or count",
+            )
+            return
+        labels = spec.labels if monitor.signal.of_labels else None
+        if labels is not None and labels.read == "arrival":
+            yield Finding(
+                (*loc, "every"),
+                f"outcomes of {model} are read as their labels come, in no order of time: most would be too late "
+                "for their bucket",
+                f"models: {{{model}: {{labels: {{read: matured}}}}}}, or every: null",
+            )
+            return
 
 
 def _mapped(config: Config, monitor: Monitor, loc: Loc) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from streamwatch.alerts import Alert, stable_id
+from streamwatch.bucketed import Bucketed
 from streamwatch.categories import writable
 from streamwatch.config import Config, Monitor, plain
 from streamwatch.control import Control
@@ -104,13 +105,13 @@ class Plan:
 
     def _suits(self, monitor: Monitor, model: str, spec: ModelSpec) -> bool:
         try:
-            kind = monitor.signal.value_kind(spec)
+            kind = monitor.read_kind(spec)
         except ValueError as error:
             why = str(error)
         else:
             if kind in monitor.detector.accepts:
                 return True
-            why = f"{monitor.detector.label} does not read {kind} values, which {monitor.signal} gives"
+            why = f"{monitor.detector.label} does not read {kind} values, which {monitor.read} gives"
         self._tell(Unwatched(monitor.name, model, why))
         return False
 
@@ -134,9 +135,11 @@ class Plan:
 
     def watcher(self, entry: Entry, signal: Signal, key: StreamKey) -> Watcher:
         monitor = entry.monitor
-        detector = monitor.detector.build(signal.value_kind(entry.spec), monitor.policy.direction)
-        digest = self.digest(entry)
-        return self._set_up(Watcher(monitor, entry.position, signal, detector, digest), entry, key)
+        kind = monitor.read_kind(entry.spec)
+        detector = monitor.detector.build(kind, monitor.policy.direction)
+        parts = monitor, entry.position, signal, detector, self.digest(entry)
+        watcher = Watcher(*parts) if monitor.every is None else Bucketed(*parts, kind)
+        return self._set_up(watcher, entry, key)
 
     def _set_up(self, watcher: Watcher, entry: Entry, key: StreamKey) -> Watcher:
         watcher.late = entry.late
@@ -149,8 +152,10 @@ class Plan:
 
     def restart(self, watcher: Watcher, model: str) -> None:
         """The detector begins anew, with what is read from now on."""
-        kind = watcher.signal.value_kind(self.config.spec(model))
+        kind = watcher.monitor.read_kind(self.config.spec(model))
         watcher.detector = watcher.monitor.detector.build(kind, watcher.monitor.policy.direction)
+        if isinstance(watcher, Bucketed):
+            watcher.buckets.restart()
 
     def hold(self, stream: Stream, rows: Rows, readings: Readings) -> bool:
         """Let a few rows of events wait if nothing can be found in them; False: they are to be read."""
@@ -272,6 +277,7 @@ class Plan:
                     for source in self.config.inputs
                     if source.kind == "labels" and monitor.signal.of_labels
                 ],
+                *([] if monitor.every is None else [monitor.every.meaning]),
             )
         return found
 
@@ -304,8 +310,9 @@ class Plan:
             if entry is None or self.digest(entry) != digest or signal.name in entry.monitor.except_:
                 removed.append(Removed(name, digest, said_before(dump)))
                 continue
-            kind = signal.value_kind(entry.spec)
-            loaded = Watcher.load(dump, entry.monitor, entry.position, signal, kind)
+            of = Watcher if entry.monitor.every is None else Bucketed
+            kind = entry.monitor.read_kind(entry.spec)
+            loaded = of.load(dump, entry.monitor, entry.position, signal, kind)
             stream.add(self._set_up(loaded, entry, key))
             kept.append(name)
         return stream, tuple(kept), removed

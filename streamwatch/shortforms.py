@@ -1,7 +1,8 @@
 """Between the file and the `Config` value: short forms, the fields of a policy, what later versions will know.
 
 1. A monitor's policy stands flat beside its name in the file, and is a value of its own in the `Config`.
-2. `defaults` is inherited by key; mappings such as `tags` are joined, what the monitor says itself wins.
+2. `defaults` is inherited by key; mappings such as `tags` are joined, what the monitor says itself wins. Beside the
+   fields of a policy it may say `every`, which is inherited as a whole.
 3. `by: [country]` is one slicing, `[a, b]` one by the pair, `[[a], [b]]` are two.
 4. `dead_letters: TOPIC` is `{topic: TOPIC}`.
 5. `per` comes from the signal.
@@ -14,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from streamwatch.config import Config
+from streamwatch.config import Config, Defaults
 from streamwatch.config import plain as dumped
 from streamwatch.configschema import only_text
 from streamwatch.errors import Problem
@@ -28,8 +29,6 @@ _LATER = {
     ("tests",): "tests of monitors",
     ("models", "*", "reference"): "a reference",
     ("monitors", "*", "reference"): "a reference",
-    ("monitors", "*", "every"): "aggregation by time",
-    ("defaults", "every"): "aggregation by time",
 }
 _LATER_VALUES = {
     ("tasks",): ("per_partition", "one task per partition", "tasks: one reads all partitions"),
@@ -99,14 +98,14 @@ def expanded(root: Node, problems: list[Problem]) -> Node:
 
 
 def _right_defaults(defaults: Node, problems: list[Problem]) -> Node | None:
-    """The defaults that a policy can have; what is wrong is said once, not at each monitor."""
+    """The defaults that there can be; what is wrong is said once, not at each monitor."""
     if defaults.mapping is None:
         problems.append(
             at(defaults, (), f"expected a mapping (key: value), got {shown(defaults, ())}", "", ("defaults",))
         )
         return None
     try:
-        Policy.model_validate(plain(defaults, ("defaults",)))
+        Defaults.model_validate(plain(defaults, ("defaults",)))
     except ValidationError as error:
         problems += explain(error, defaults, ("defaults",))
         return defaults.without(*(str(one["loc"][0]) for one in error.errors() if one["loc"]))
@@ -130,8 +129,11 @@ def _monitor(root: Node, position: int, given: Node, defaults: Node | None, prob
     said = [key for key in given.entries if key in Policy.model_fields]
     policy = Node({k: given.entries[k] for k in said}, given.place, {k: given.keys[k] for k in said})
     if defaults is not None:
-        policy = _inherited(policy, defaults)
+        policy = _inherited(policy, defaults.without("every"))
     monitor = given.without(*said).with_key("policy", policy)
+    every = defaults and defaults.get("every")
+    if defaults and every and "every" not in given.entries:
+        monitor = monitor.with_key("every", every, defaults.keys["every"])
     by = given.get("by")
     if by is not None and by.items and all(one.items is None and one.mapping is None for one in by.items):
         monitor = monitor.with_key("by", Node((by,), by.place), given.keys["by"])

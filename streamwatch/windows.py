@@ -220,6 +220,15 @@ def outside(windows: Sequence[InForce], since_s: float, length_s: float) -> floa
     return at_s + length_s
 
 
+def touching(windows: Sequence[InForce], from_s: float, to_s: float) -> bool:
+    """Whether some window holds a moment of [from_s, to_s)."""
+    return any(
+        begin_s < to_s and from_s < end_s
+        for window in windows
+        for begin_s, end_s in window.times.intervals(from_s, to_s)
+    )
+
+
 def covered(windows: Sequence[InForce], times_s: Floats) -> Bools | None:
     """Which of these moments some window holds; None if none of them."""
     if not windows or not len(times_s):

@@ -19,7 +19,7 @@ START_S = 1_760_000_000.0
 
 def monitor(name: str, signal: str, detector: Any = "adwin", **more: Any) -> Monitor:
     """Policy fields stand beside the others, as in a config file."""
-    own = {"of", "except", "models", "where", "by", "per"}
+    own = {"of", "except", "models", "where", "by", "per", "every"}
     read = Signal.model_validate(signal)
     return Monitor.model_validate(
         {

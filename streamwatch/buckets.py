@@ -1,0 +1,262 @@
+"""Buckets of time before a detector: of the values of every minute, say, it reads one number.
+
+1. A value belongs to the bucket of its own time: number floor(time / length), so buckets are aligned to the epoch.
+2. Time is the latest time of any value read so far. A bucket closes with the first value that is `late` or more
+   beyond its end; then the detector reads it, at that value, with the time of the bucket's beginning.
+3. A value whose bucket is closed comes too late and is not read.
+4. A bucket without values gives nothing, also when values are counted: gaps are gaps.
+5. What is counted must be whole: the bucket in which counting begins is not read.
+
+Sums run from value to value in the order in which they come, so they are the same to the last bit however the values
+fall into calls. Measured: 0.02 us a value in calls of 1,000, 0.9 us for one alone.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar, Literal, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, field_validator, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from streamwatch.detectors import checked
+from streamwatch.detectors.base import Plain
+from streamwatch.detectors.guard import GREATEST
+from streamwatch.errors import StateDamaged
+from streamwatch.series import Bools, Floats, Kind
+from streamwatch.units import Seconds, duration
+
+Stat = Literal["mean", "share", "count"]
+MOST = 100  # lengths that a bucket may wait for late values: so many are open at once, and stand in the state
+SPARSE = 1024  # of so many numbers more than values, most have none: they are sorted, not counted off
+NEVER = float("-inf")
+
+
+class Every(BaseModel):
+    """Values are brought together in buckets of time before the detector reads them: `1m`, or a mapping."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    state_version: ClassVar[int] = 1
+
+    length: Seconds = Field(description="of a bucket, 1s or more; buckets are aligned to the epoch")
+    stat: Stat = Field(
+        "mean",
+        description="what of a bucket the detector reads: the mean of its values, the share of ones (of signals that "
+        "are 0 or 1), or the count of values",
+    )
+    late: Seconds = Field(
+        10.0, description="how long after its end a bucket waits for values; later ones cannot be used"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, given: Any) -> Any:
+        if isinstance(given, dict | Every):
+            return given
+        return {"length": given}
+
+    @field_validator("length")
+    @classmethod
+    def _long_enough(cls, length: float) -> float:
+        if length < 1.0:
+            raise ValueError(f"expected 1s or more, got {duration(length)}")
+        return length
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if self.late > MOST * self.length:
+            raise ValueError(
+                f"late may be at most {MOST} times the length, {duration(MOST * self.length)}, "
+                f"got {duration(self.late)}"
+            )
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        mapping = handler(core)
+        if handler.mode == "serialization":
+            return mapping
+        return {"anyOf": [handler.resolve_ref_schema(mapping)["properties"]["length"], mapping]}
+
+    @property
+    def meaning(self) -> list[Any]:
+        """What gives the numbers that the detector reads their meaning: `late` may change and they go on."""
+        return [self.state_version, self.length, self.stat]
+
+    def __str__(self) -> str:
+        return f"{self.stat} per {duration(self.length)}"
+
+    def kind(self, kind: Kind) -> Kind:
+        """Of what a detector reads, of a signal whose values are of `kind`. ValueError if there is none."""
+        if self.stat == "count":
+            return "real"
+        if kind == "codes" or (self.stat == "share" and kind != "binary"):
+            raise ValueError(
+                f"there is no {self.stat} of values that are not 0 or 1: count, or mean of numbers"
+            )
+        return "real" if kind == "real" else "unit"
+
+
+class Taken(NamedTuple):
+    """What became of n values.
+
+    late       (n,) which came too late; None: none of them
+    values, times_s  (k,) of the buckets that closed, in order of time
+    positions  (k,) index of the value with which each closed
+    """
+
+    late: Bools | None
+    values: Floats
+    times_s: Floats
+    positions: npt.NDArray[np.int64]
+
+
+class TakenOne(NamedTuple):
+    """The same of one value; `closed`: values and times."""
+
+    late: bool
+    closed: list[tuple[float, float]]
+
+
+class _Open(NamedTuple):
+    """A bucket that waits: how many values, and the sum of what they are above `base`. Real values are added up from
+    their first: the mean of equal values is exactly that value, and not a scale that a detector could learn."""
+
+    n: int
+    total: float
+    base: float
+
+
+class Buckets:
+    """Of one watcher, whose detector reads values of `kind`."""
+
+    __slots__ = ("_closed", "_from", "_open", "_peak_s", "_real", "every")
+
+    def __init__(self, every: Every, kind: Kind) -> None:
+        self.every = every
+        self._real = kind == "real"
+        self._open: dict[int, _Open] = {}
+        self._peak_s = NEVER
+        self._closed = NEVER  # all buckets of lower numbers are
+        self._from = NEVER  # buckets of lower numbers are not whole
+
+    def restart(self) -> None:
+        """Read what comes from now on; what is closed stays closed."""
+        self._open.clear()
+        if self.every.stat == "count" and self._peak_s != NEVER:
+            self._from = math.floor(self._peak_s / self.every.length) + 1
+
+    def take(self, values: Floats, times_s: Floats) -> Taken:
+        """Read n finite values of the kind, in the order in which they came."""
+        length_s, late_s = self.every.length, self.every.late
+        if not len(values):
+            return Taken(None, values, times_s, np.empty(0, dtype=np.int64))
+        peaks_s = np.maximum(np.maximum.accumulate(times_s), self._peak_s)
+        closed = np.maximum(np.floor((peaks_s - late_s) / length_s), self._closed)
+        numbers = np.floor(times_s / length_s)
+        self._begin(int(numbers[0]))
+        self._peak_s, self._closed = float(peaks_s[-1]), int(closed[-1])
+        late = numbers < closed
+        some = bool(late.any())
+        if some:
+            numbers, values = numbers[~late], values[~late]
+        self._add(numbers.astype(np.int64), values)
+        done = self._shut()
+        starts = np.array([number for number, _ in done], dtype=np.float64)
+        return Taken(
+            late if some else None,
+            np.array([value for _, value in done], dtype=np.float64),
+            starts * length_s,
+            np.searchsorted(closed, starts, side="right"),
+        )
+
+    def take_one(self, value: float, time_s: float) -> TakenOne:
+        length_s = self.every.length
+        number = math.floor(time_s / length_s)
+        self._begin(number)
+        self._peak_s = max(self._peak_s, time_s)
+        self._closed = max(self._closed, math.floor((self._peak_s - self.every.late) / length_s))
+        if number < self._closed:
+            return TakenOne(True, [])
+        if self._real:
+            value = min(max(value, -GREATEST), GREATEST)
+        held = self._open.get(number) or _Open(0, 0.0, value if self._real else 0.0)
+        self._open[number] = _Open(held.n + 1, held.total + (value - held.base), held.base)
+        return TakenOne(False, [(of, at * length_s) for at, of in self._shut()])
+
+    def _begin(self, number: int) -> None:
+        if self._peak_s == NEVER and self.every.stat == "count":
+            self._from = number + 1
+
+    def _add(self, numbers: npt.NDArray[np.int64], values: Floats) -> None:
+        """Values that are not too late."""
+        if not len(values):
+            return
+        held = self._open
+        known = np.array(list(held), dtype=np.int64)
+        numbers = np.concatenate((known, numbers))
+        first = int(numbers.min())
+        at = numbers - first
+        names = None
+        if int(at.max()) > len(numbers) + SPARSE:  # a gap of years between two values
+            names, at = np.unique(numbers, return_inverse=True)
+        mine = at[len(known) :]
+        counts = np.bincount(mine)
+        bases = np.zeros(int(at.max()) + 1)
+        if self._real:
+            values = np.clip(values, -GREATEST, GREATEST)
+            bases[mine[::-1]] = values[::-1]  # of what is written to one place twice, the last one stays
+            bases[at[: len(known)]] = [one.base for one in held.values()]
+            values = values - bases[mine]
+        # What is held comes first: bincount adds from left to right, as `take_one` does.
+        totals = np.bincount(at, np.concatenate(([one.total for one in held.values()], values)))
+        for index in np.flatnonzero(counts).tolist():
+            number = first + index if names is None else int(names[index])
+            before = held.get(number)
+            n = int(counts[index]) + (0 if before is None else before.n)
+            held[number] = _Open(n, float(totals[index]), float(bases[index]))
+
+    def _shut(self) -> list[tuple[int, float]]:
+        """Close what is to be closed: numbers, ascending, and values."""
+        if not self._open or min(self._open) >= self._closed:
+            return []
+        done = sorted(number for number in self._open if number < self._closed)
+        shut = [(number, self._value(self._open.pop(number))) for number in done]
+        return [one for one in shut if one[0] >= self._from]
+
+    def _value(self, of: _Open) -> float:
+        return float(of.n) if self.every.stat == "count" else of.base + of.total / of.n
+
+    def dump(self) -> Plain:
+        return {
+            "peak_s": None if self._peak_s == NEVER else self._peak_s,
+            "closed": None if self._closed == NEVER else int(self._closed),
+            "from": None if self._from == NEVER else int(self._from),
+            "numbers": sorted(self._open),
+            "open": [list(of) for _, of in sorted(self._open.items())],
+        }
+
+    @classmethod
+    def load(cls, every: Every, kind: Kind, dump: Any) -> Self:
+        """StateDamaged if it is not what `dump` wrote."""
+        buckets = cls(every, kind)
+        peak_s = checked.optional(dump, "peak_s")
+        buckets._peak_s = NEVER if peak_s is None else peak_s
+        for name in ("closed", "from"):
+            if checked.entry(dump, name) is not None:
+                setattr(buckets, f"_{name}", checked.count(dump, name, -MOST))
+        numbers = checked.counts(dump, "numbers", MOST + 2)
+        held = checked.entry(dump, "open")
+        if not isinstance(held, list) or len(held) != len(numbers):
+            raise StateDamaged(f"open buckets: {len(numbers)} numbers do not fit {str(held)[:60]}")
+        for number, one in zip(numbers, held, strict=True):
+            match one:
+                case [int(n), float(total), float(base)] if n > 0 and math.isfinite(total + base):
+                    buckets._open[number] = _Open(n, total, base)
+                case _:
+                    raise StateDamaged(f"open buckets: expected a count, a sum and a base, got {one!r}")
+        return buckets
