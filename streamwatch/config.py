@@ -77,15 +77,14 @@ class Monitor(Frozen):
     )
     except_: tuple[str, ...] = Field((), alias="except", description="features left out of `of: all`")
     detector: AnyDetector = Field(description="its name, or its name with its settings")
-    models: tuple[str, ...] | None = Field(None, description="only these models; default: all")
     every: Every | None = Field(
         None, description="buckets of time before the detector, like 1m; default: it reads every value"
     )
+    models: tuple[str, ...] | None = Field(None, description="only these models; default: all")
     where: Where | None = Field(None, description="which events it reads, by features")
     by: tuple[tuple[str, ...], ...] = Field((), description="slicings, beside the whole")
     per: Literal["model", "version"] = Field(description="whether versions are told apart")
     policy: Policy = Field(default_factory=Policy)
-
 
     def read_kind(self, spec: ModelSpec) -> Kind:
         """Of the values that the detector reads. ValueError as in `Signal.value_kind`, or if buckets have none."""
@@ -102,6 +101,7 @@ class Defaults(Policy):
     """What the monitors of a file inherit where they do not say it themselves."""
 
     every: Every | None = Field(None, description=Monitor.model_fields["every"].description)
+
 
 _OPERATION = frozenset({"commit_every", "idle", "stall", "watchdog", "start"})
 
@@ -122,10 +122,7 @@ class Config(Frozen):
         min_length=1, description="each a named signal, its detector and its policy (see `defaults`)"
     )
     windows: tuple[Window, ...] = Field((), description="times in which alerts are muted, or nothing is read")
-    tasks: Tasks = Field(
-        "one",
-        description="how the work is cut: one task for all partitions, or partition N of every topic forms task N",
-    )
+    tasks: Literal["one"] = Field("one", description="how the work is cut: one task for all partitions")
     start: Literal["earliest", "latest"] = Field("latest", description="where the very first start begins")
     commit_every: Seconds = Field(1.0, description="state and offsets are committed at least this often")
     idle: Seconds = Field(0.1, description="how long a partition must be at its end before the others go on")
