@@ -18,6 +18,7 @@ from streamwatch.transports.kafka.settings import KafkaSettings
 from streamwatch.units import Seconds
 from streamwatch.windows import Window
 
+Tasks = Literal["one", "per_partition"]
 Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,99}$")]
 
 
@@ -122,7 +123,10 @@ class Config(Frozen):
         min_length=1, description="each a named signal, its detector and its policy (see `defaults`)"
     )
     windows: tuple[Window, ...] = Field((), description="times in which alerts are muted, or nothing is read")
-    tasks: Literal["one"] = Field("one", description="how the work is cut: one task for all partitions")
+    tasks: Tasks = Field(
+        "one",
+        description="how the work is cut: one task for all partitions, or partition N of every topic forms task N",
+    )
     start: Literal["earliest", "latest"] = Field("latest", description="where the very first start begins")
     commit_every: Seconds = Field(1.0, description="state and offsets are committed at least this often")
     idle: Seconds = Field(0.1, description="how long a partition must be at its end before the others go on")

@@ -30,9 +30,6 @@ _LATER = {
     ("models", "*", "reference"): "a reference",
     ("monitors", "*", "reference"): "a reference",
 }
-_LATER_VALUES = {
-    ("tasks",): ("per_partition", "one task per partition", "tasks: one reads all partitions"),
-}
 
 
 def describe(config: Config) -> dict[str, Any]:
@@ -67,10 +64,6 @@ def supported(root: Node, problems: list[Problem]) -> Node:
                 problems.append(
                     at_key(root, (*loc, key), f"not supported yet by this version: {_LATER[path]}")
                 )
-                node = node.without(key)
-            elif path in _LATER_VALUES and child.value == _LATER_VALUES[path][0]:
-                _, what, hint = _LATER_VALUES[path]
-                problems.append(at(root, (*loc, key), f"not supported yet by this version: {what}", hint))
                 node = node.without(key)
             elif len(path) <= 3:
                 node = node.with_key(key, visit(child, path, (*loc, key)), node.keys[key])

@@ -340,8 +340,7 @@ def test_a_conflict_of_two_files_shows_no_secret(write: Write) -> None:
         ("tests: []", "c.yaml:1:1: tests: not supported yet by this version: tests of monitors"),
         ("outputs: {control: [x]}", "c.yaml:1:20: outputs.control: expected text or null, got a list"),
         ("models: {m: {reference: r.json}}", "c.yaml:1:14: models.m.reference: not supported yet by this version: a reference"),
-        ("tasks: per_partition", "c.yaml:1:8: tasks: not supported yet by this version: one task per partition"),
-        ("tasks: per_partitin", "c.yaml:1:8: tasks: expected one, got 'per_partitin'"),
+        ("tasks: per_partitin", "c.yaml:1:8: tasks: expected one of one, per_partition, got 'per_partitin' (did you mean per_partition?)"),
     ],
 )  # fmt: skip
 def test_a_problem_says_where_what_and_what_was_meant(write: Write, line: str, problem: str) -> None:
@@ -519,7 +518,8 @@ def test_the_schema_is_one_and_takes_and_refuses_what_the_loader_does(write: Wri
         ({"http": None}, True),
         ({"http": {"port": "${PORT:-1}"}}, True),
         ({"http": {"port": "x"}}, False),
-        ({"tasks": "per_partition"}, False),
+        ({"tasks": "per_partition"}, True),
+        ({"tasks": "two"}, False),
         ({"service": None}, False),
     ]:
         config = {**base, "monitors": [monitor], **more}

@@ -9,15 +9,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from streamwatch.cli.status import Open, Status, Verdicts, told
+from streamwatch.alerts import rfc3339
+from streamwatch.cli.status import Late, Open, Status, Verdicts, told
 from streamwatch.cli.statustable import show
 from streamwatch.commands import Command, Silence, Verdict
 from streamwatch.config import Config
 from streamwatch.control import Control
 from streamwatch.engine import Engine
 from streamwatch.records import Source
-from streamwatch.transports.kafka.snapshot import Read, Snapshot
-from tests.build import START_S, batch, config, event, monitor
+from streamwatch.transports.kafka.snapshot import Held, Read, Snapshot
+from tests.build import START_S, batch, config, event, mixed, monitor
+from tests.test_late_labels import INPUTS
 
 NOW_S = START_S + 500_000.0  # 2025-10-15T03:46:40Z; the stream's last event is 100 s before it
 
@@ -33,7 +35,8 @@ def snapshot(config: Config, *commands: Command) -> Snapshot:
     control.fire("score")
     control.fire("gone")
     read = [Read(Source("predictions", 0), 2, 5, 3), Read(Source("watch-control", 0), None, 0, None)]
-    return Snapshot({**engine.changes(), **control.changes()}, engine.mark(), NOW_S - 2, read, 2)  # type: ignore[arg-type]
+    held = Held({**engine.changes(), **control.changes()}, engine.mark(), NOW_S - 2)  # type: ignore[arg-type]
+    return Snapshot({0: held}, read, 2)
 
 
 def silence(name: str, from_: str, to: str) -> Silence:
@@ -106,6 +109,58 @@ def test_state_that_the_config_would_drop_is_told() -> None:
     changed = config(monitor("score", "score", {"adwin": {"delta": 0.5}}))
     found = told(changed, snapshot(watched()), NOW_S)
     assert found.dropped == ("error-rate", "score")
+
+
+def test_what_the_service_cannot_see_is_open_too() -> None:
+    of = config(monitor("score", "score"), sight={"silence": "1h"})
+    engine = Engine(of)
+    engine.process(batch([event(START_S, score=0.5), event(NOW_S, model="churn", score=0.5)]))
+    found = told(of, Snapshot({0: Held(engine.changes(), engine.mark(), NOW_S)}, [], 1), NOW_S)  # type: ignore[arg-type]
+    (silent,) = found.open
+    assert (silent.state, silent.monitor, silent.reason, silent.model) == (
+        "blind",
+        "service",
+        "silent",
+        "fraud",
+    )
+    assert silent.since == rfc3339(START_S + 3600.0)
+    assert "no events of fraud since 2025-10-09T08:53:20Z" in shown(found)
+
+
+def late(**more: Any) -> tuple[Config, Snapshot]:
+    """90 predictions, of which each third had its label after 30 s, and one label of nobody."""
+    of = config(
+        monitor("error", "error"), inputs=INPUTS, models={"fraud": {"labels": {"wait": "1m"}}}, **more
+    )
+    items: list[Any] = []
+    for i in range(90):
+        items.append(event(START_S + i, event_id=f"e{i}", prediction=1))
+        if i >= 30 and i % 3 == 0:
+            items.append({"event_id": f"e{i - 30}", "label": 1})
+    engine = Engine(of)
+    engine.process(mixed([*items, {"event_id": "nobody", "label": 1}]))
+    return of, Snapshot({0: Held(engine.changes(), engine.mark(), NOW_S)}, [], 1)  # type: ignore[arg-type]
+
+
+def test_what_waits_for_labels_is_told_with_how_they_come() -> None:
+    found = told(*late(), NOW_S)
+    assert found.late == (
+        Late(model="fraud", waiting=60, most=1_000_000, read="matured", coverage=0.3333, median_delay_s=30.0),
+    )
+    text = shown(found).splitlines()
+    at = text.index("late labels of  wait  at most    with label  delay  read")
+    assert text[at + 1 : at + 3] == [
+        "fraud           60    1,000,000  33.3%       30s    matured",
+        "1 label of predictions that have not come yet",
+    ]
+
+
+def test_predictions_that_the_config_would_wait_for_no_longer_are_told() -> None:
+    _, seen = late()
+    other = config(monitor("brier", "brier"), inputs=INPUTS, models={"fraud": {"labels": {"wait": "1m"}}})
+    found = told(other, seen, NOW_S)
+    assert found.not_waiting == ("fraud",)
+    assert "not shown: predictions of fraud that wait for labels" in shown(found)
 
 
 TEXT = """\

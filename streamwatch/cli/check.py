@@ -45,7 +45,7 @@ def _connected(config: Config) -> str:
     from streamwatch.transports.kafka.clients import needed
     from streamwatch.transports.kafka.start import check_start
 
-    findings = check_start(config.kafka, needed(config))
+    findings = check_start(config.kafka, needed(config)).findings
     for finding in findings:
         if not finding.stops:
             typer.echo(f"warning: {finding}", err=True)

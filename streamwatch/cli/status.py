@@ -1,5 +1,5 @@
-"""`streamwatch status`: what is open, silenced, blind; who said what; how far the service is. From the state topic,
-read as a bystander: no group, no transaction.
+"""`streamwatch status`: what is open, silenced, blind; who said what; what waits for labels; how far the service is.
+From the state topic, read as a bystander: no group, no transaction.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import msgspec
 from streamwatch import configfile, logs
 from streamwatch.alerts import SilencedBy, rfc3339
 from streamwatch.config import Config
+from streamwatch.control import Control
 from streamwatch.engine import Engine, OpenAlert
+from streamwatch.latemodel import Waiting
 from streamwatch.transports.kafka.snapshot import Snapshot, snapshot
 from streamwatch.windows import NEVER, InForce, covered_until
 
@@ -70,6 +72,18 @@ class Verdicts(msgspec.Struct, frozen=True, kw_only=True):
     without: int
 
 
+class Late(msgspec.Struct, frozen=True, kw_only=True):
+    """A model whose labels come late: predictions that wait for theirs, how many may, and how the last ones came.
+    None: not known yet."""
+
+    model: str
+    waiting: int
+    most: int
+    read: Literal["matured", "arrival"]
+    coverage: float | None
+    median_delay_s: float | None
+
+
 class Read(msgspec.Struct, frozen=True, kw_only=True):
     """A partition. `position` None: not known to the service yet. `lag`: records to be processed."""
 
@@ -82,7 +96,8 @@ class Read(msgspec.Struct, frozen=True, kw_only=True):
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """`running`: processes in the group, None if that is not ours to know. `committed` None: nothing ever was.
-    `dropped`: monitors with state that this config does not have, or has with another meaning."""
+    `dropped`: monitors with state that this config does not have, or has with another meaning; `not_waiting`: models
+    whose predictions wait, and would not with this config."""
 
     schema: int = 1
     service: str
@@ -94,9 +109,12 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     stream_keys: int = 0
     state_bytes: int = 0
     dropped: tuple[str, ...] = ()
+    not_waiting: tuple[str, ...] = ()
     open: tuple[Open, ...] = ()
     windows: tuple[Window, ...] = ()
     verdicts: tuple[Verdicts, ...] = ()
+    late: tuple[Late, ...] = ()
+    early_labels: int = 0
     read: tuple[Read, ...] = ()
 
 
@@ -118,22 +136,26 @@ def told(config: Config, seen: Snapshot | None, now_s: float) -> Status:
     """StateError if the state cannot be used."""
     if seen is None:
         return Status(service=config.service, at=rfc3339(now_s))
-    engine = Engine.restore(config, 0, seen.state, seen.mark)
-    stream_s, control = engine.stream_time_s, engine.control
-    watched_s = 0.0 if stream_s is None or control.since_s is None else stream_s - control.since_s
+    engines = [Engine.restore(config, task, held.state, held.mark) for task, held in seen.tasks.items()]
+    stream_s = max((e.stream_time_s for e in engines if e.stream_time_s is not None), default=None)
+    # Each task obeys at its own place: what is in force in one of them is in force.
+    in_force = {window.name: window for engine in engines for window in engine.control.windows}
     return Status(
         service=config.service,
         at=rfc3339(now_s),
         running=seen.members,
-        committed=rfc3339(seen.committed_s),
+        committed=rfc3339(max(held.committed_s for held in seen.tasks.values())),
         stream_time=None if stream_s is None else rfc3339(stream_s),
-        watched_s=watched_s,
-        stream_keys=engine.stream_keys,
-        state_bytes=sum(map(len, seen.state.values())) + len(seen.mark),
-        dropped=engine.restored.dropped,
-        open=tuple(_open(one) for one in engine.open()),
-        windows=tuple(_windows(control.windows, now_s if stream_s is None else stream_s)),
-        verdicts=tuple(_verdicts(engine)),
+        watched_s=max(map(_watched_s, engines)),
+        stream_keys=sum(engine.stream_keys for engine in engines),
+        state_bytes=sum(sum(map(len, held.state.values())) + len(held.mark) for held in seen.tasks.values()),
+        dropped=tuple(sorted({name for engine in engines for name in engine.restored.dropped})),
+        not_waiting=tuple(sorted({model for engine in engines for model in engine.restored.not_waiting})),
+        open=tuple(_open(one) for engine in engines for one in engine.open()),
+        windows=tuple(_windows(tuple(in_force.values()), now_s if stream_s is None else stream_s)),
+        verdicts=tuple(_verdicts(config, [engine.control for engine in engines])),
+        late=tuple(_late(one) for engine in engines for one in engine.waiting()),
+        early_labels=sum(engine.early_labels for engine in engines),
         read=tuple(
             Read(
                 topic=one.source.topic,
@@ -170,6 +192,17 @@ def _open(one: OpenAlert) -> Open:
     )
 
 
+def _late(one: Waiting) -> Late:
+    return Late(
+        model=one.model,
+        waiting=one.predictions,
+        most=one.most,
+        read="arrival" if one.labels.read == "arrival" else "matured",
+        coverage=one.labels.coverage,
+        median_delay_s=one.labels.median_delay_s,
+    )
+
+
 def _windows(windows: Sequence[InForce], now_s: float) -> Iterator[Window]:
     """Those in force first, then by their beginning."""
     found = []
@@ -195,13 +228,20 @@ def _windows(windows: Sequence[InForce], now_s: float) -> Iterator[Window]:
     yield from sorted(found, key=lambda one: (not one.in_force, one.since, one.name))
 
 
-def _verdicts(engine: Engine) -> Iterator[Verdicts]:
-    control = engine.control
-    said = Counter((judged.monitor, judged.verdict) for judged in control.verdicts.values())
-    names = [monitor.name for monitor in engine.config.monitors]
-    others = {*control.fired, *(judged.monitor for judged in control.verdicts.values())} - set(names)
+def _watched_s(engine: Engine) -> float:
+    stream_s, since_s = engine.stream_time_s, engine.control.since_s
+    return 0.0 if stream_s is None or since_s is None else stream_s - since_s
+
+
+def _verdicts(config: Config, controls: Sequence[Control]) -> Iterator[Verdicts]:
+    """Incidents fire in one task each; every task hears each verdict."""
+    judged = {incident: one for control in controls for incident, one in control.verdicts.items()}
+    said = Counter((one.monitor, one.verdict) for one in judged.values())
+    fired_by = sum((control.fired for control in controls), Counter[str]())
+    names = [monitor.name for monitor in config.monitors]
+    others = {*fired_by, *(one.monitor for one in judged.values())} - set(names)
     for name in (*names, *sorted(others)):
-        fired, true, false = control.fired.get(name, 0), said[name, True], said[name, False]
+        fired, true, false = fired_by.get(name, 0), said[name, True], said[name, False]
         yield Verdicts(
             monitor=name, fired=fired, true=true, false=false, without=max(0, fired - true - false)
         )

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streamwatch.cli.lines import printable, short
-from streamwatch.cli.status import Open, Status, Window
+from streamwatch.cli.status import Late, Open, Status, Window
 from streamwatch.config import Config
 from streamwatch.times import epoch_s
 
@@ -55,6 +55,13 @@ def _parts(status: Status, config: Config) -> Iterator[Text | Table]:
         yield _table(("monitor", "fired", "true", "false", "no verdict"), counts)
         false = sum(one.false for one in status.verdicts)
         yield Text(f"realised false alarms: {false} false in {_long(status.watched_s)} watched")
+    if status.late:
+        yield Text()
+        yield _table(
+            ("late labels of", "wait", "at most", "with label", "delay", "read"), map(_late, status.late)
+        )
+        if status.early_labels:
+            yield Text(f"{_count(status.early_labels, 'label')} of predictions that have not come yet")
     if not status.read:
         return
     yield Text()
@@ -95,6 +102,11 @@ def _head(status: Status, config: Config) -> Iterator[Text]:
     )
     yield Text(f"{running}; last commit {_ago(status.committed, now_s)}; stream time {of}")
     yield Text(f"{_count(status.stream_keys, 'stream key')}, {status.state_bytes / 1024:,.0f} KiB of state")
+    if status.not_waiting:
+        yield Text(
+            f"not shown: predictions of {', '.join(status.not_waiting)} that wait for labels: this config reads "
+            "something else of them; a service that starts with it drops them"
+        )
     if status.dropped:
         names = ", ".join(status.dropped)
         yield Text(
@@ -114,6 +126,19 @@ def _open(alert: Open) -> tuple[str | Text, ...]:
         _minute(alert.said),
         short(alert.incident or alert.key),
         ", ".join(part for part in parts if part),
+    )
+
+
+def _late(model: Late) -> tuple[str, ...]:
+    """How many predictions wait, of the last that left how many had a label, and how late those were."""
+    coverage, delay_s = model.coverage, model.median_delay_s
+    return (
+        model.model,
+        f"{model.waiting:,}",
+        f"{model.most:,}",
+        "not known yet" if coverage is None else f"{coverage:.1%}",
+        "" if delay_s is None else _about(delay_s),
+        model.read,
     )
 
 
@@ -167,12 +192,20 @@ def _minute(time: str) -> str:
 
 
 def _ago(time: str, now_s: float) -> str:
-    """In the largest unit of which there are two.
-
+    """
     >>> _ago("1970-01-01T00:00:00Z", 12.3), _ago("1970-01-01T00:00:00Z", 7_300.0), _ago("1970-01-01T00:01:00Z", 0.0)
     ('12s ago', '2h ago', '60s ahead')
     """
     past_s = now_s - epoch_s(time)
+    return f"{_about(abs(past_s))} {'ago' if past_s >= 0 else 'ahead'}"
+
+
+def _about(time_s: float) -> str:
+    """In the largest unit of which there are two.
+
+    >>> _about(0.4), _about(119.0), _about(7_300.0), _about(172_800.0)
+    ('0s', '119s', '2h', '2d')
+    """
     units = ((86_400, "d"), (3_600, "h"), (60, "m"))
-    unit_s, unit = next(((unit_s, unit) for unit_s, unit in units if abs(past_s) >= 2 * unit_s), (1, "s"))
-    return f"{abs(past_s) // unit_s:.0f}{unit} {'ago' if past_s >= 0 else 'ahead'}"
+    unit_s, unit = next(((unit_s, unit) for unit_s, unit in units if time_s >= 2 * unit_s), (1, "s"))
+    return f"{time_s // unit_s:.0f}{unit}"

@@ -13,17 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from streamwatch.config import Tasks
 from streamwatch.errors import OperatorError, TaskLost
 from streamwatch.records import Commit, Source
 from streamwatch.transports.bare import Bare, TimeMs, is_csv
-from streamwatch.transports.base import Happening, Opened, Progress
+from streamwatch.transports.base import Happening, Progress
 from streamwatch.transports.jsonl import write
+from streamwatch.transports.kept import Kept
 from streamwatch.transports.lines import Lines, plain_name
 from streamwatch.transports.order import CONTROL, Merge
 from streamwatch.transports.recorded import BOM, is_recorded
 from streamwatch.transports.recording import Recording
-
-TASK = 0
+from streamwatch.transports.tasks import split
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +49,15 @@ class Feed(Protocol):
     def close(self) -> None: ...
 
 
-class FilesTransport:
-    """Reads all files as one task.
+class FilesTransport(Kept):
+    """Reads all files, each record once, in the order of its task.
 
     alerts, dead_letters   where they are written, one JSON object per line; a stream is flushed and not closed
     topics                 the config's input topics. A bare file is read as the sole one, else as the one that it
                            is named after (`labels.csv.gz`: labels); without topics as whatever it is named after.
                            Files of one topic are its partitions, in the order given
     kinds                  those of the config (`order.kinds`), where its records are not all predictions
+    tasks                  as in the config
     time_ms, as_text       see `bare` and `csvrows`
     """
 
@@ -67,22 +69,23 @@ class FilesTransport:
         dead_letters: BinaryIO | None = None,
         topics: Sequence[str] = (),
         kinds: Mapping[str, int] | None = None,
+        tasks: Tasks = "one",
         time_ms: TimeMs | None = None,
         as_text: Iterable[str] = (),
         batch_size: int = 4_000,
     ) -> None:
+        super().__init__()
         self._files = [file if isinstance(file, File) else File(file) for file in files]
         self._outputs = (alerts, dead_letters)
         self._topics = tuple(topics)
         self._kinds = kinds
+        self._cut = tasks
+        self._tasks: tuple[int, ...] = ()
         self._time_ms = time_ms
         self._as_text = frozenset(as_text)
         self._batch_size = batch_size
         self._feed: Feed | None = None
         self._merge: Merge | None = None
-        self.state: dict[str, bytes] = {}
-        self.mark = b""
-        self.offsets: dict[Source, int] = {}
 
     def poll(self, timeout_s: float = 0.25) -> Sequence[Happening]:
         if self._feed is None:
@@ -91,27 +94,23 @@ class FilesTransport:
             if not self._feed.scan(time.monotonic() + timeout_s):
                 return ()
             offsets = {**self._feed.first_offsets, **self.offsets}
-            self._merge = Merge(TASK, offsets, self._kinds)
+            self._merge = Merge(0, offsets, self._kinds)
             self._feed.open(offsets)
             self._feed.fill(self._merge)
-            return [Opened(TASK, dict(self.state), self.mark, offsets)]
+            opened = self.opened(self._cut, offsets)
+            self._tasks = tuple(one.task for one in opened)
+            return opened
         batch = self._merge.take(self._batch_size, self._feed.ended())
         self._feed.fill(self._merge)
-        return [] if batch is None else [batch]
+        return [] if batch is None else split(self._cut, batch)
 
     def commit(self, commit: Commit) -> None:
-        if self._merge is None or commit.task != TASK:
+        if self._merge is None or commit.task not in self._tasks:
             raise TaskLost(f"task {commit.task} is not open")
         for stream, messages in zip(self._outputs, (commit.alerts, commit.dead_letters), strict=True):
             if stream is not None and messages:
                 write(stream, messages)
-        self.offsets.update(commit.offsets)
-        self.mark = commit.mark
-        for key, value in commit.state.items():
-            if value is None:
-                self.state.pop(key, None)
-            else:
-                self.state[key] = value
+        self.keep(commit)
 
     def progress(self) -> Progress:
         if self._feed is None or self._merge is None:

@@ -16,12 +16,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from streamwatch.config import Tasks
 from streamwatch.errors import StreamwatchError, TaskLost
 from streamwatch.records import Batch, Commit, Header, Message, Source
-from streamwatch.transports.base import Closed, Happening, Opened, Progress
+from streamwatch.transports.base import Closed, Happening, Progress
+from streamwatch.transports.kept import Kept
 from streamwatch.transports.order import Merge
-
-TASK = 0
+from streamwatch.transports.tasks import split
 
 
 class Crashed(StreamwatchError):
@@ -70,26 +71,31 @@ CRASH_BEFORE_COMMIT = Crash("before commit")
 CRASH_AFTER_COMMIT = Crash("after commit")
 
 
-class MemoryTransport:
+class MemoryTransport(Kept):
     """Gives each record once per run, in the order of the task, in batches of at most `batch_size`. `kinds`: those of
-    the config (`order.kinds`), where its records are not all predictions.
+    the config (`order.kinds`), where its records are not all predictions; `tasks`: as in the config.
 
-    What became visible: `alerts` and `dead_letters` as parsed JSON, the messages themselves, `state`, `mark`,
-    `offsets`, and `commits`, their number. After `close` or a crash the next poll opens the task again from these.
+    What became visible: `alerts` and `dead_letters` as parsed JSON, the messages themselves, `states` and `marks` by
+    task, `offsets`, and `commits`, their number. After `close` or a crash the next poll opens the tasks again from
+    these.
     """
 
     def __init__(
-        self, items: Sequence[Record | Crash], batch_size: int = 500, kinds: Mapping[str, int] | None = None
+        self,
+        items: Sequence[Record | Crash],
+        batch_size: int = 500,
+        kinds: Mapping[str, int] | None = None,
+        tasks: Tasks = "one",
     ) -> None:
+        super().__init__()
         self.alert_messages: list[Message] = []
         self.dead_letter_messages: list[Message] = []
-        self.state: dict[str, bytes] = {}
-        self.mark = b""
-        self.offsets: dict[Source, int] = {}
         self.commits = 0
         self._items = tuple(items)
         self._batch_size = batch_size
         self._kinds = kinds
+        self._cut = tasks
+        self._tasks: tuple[int, ...] = ()  # those that are open
         self._spent: set[int] = set()  # crashes happen once, also over reopening
         self._closed: str | None = None
         self._armed: list[int] = []  # crashes in a commit, reached and not yet happened
@@ -114,23 +120,17 @@ class MemoryTransport:
         stop = min([self._row + self._batch_size, len(self._batch), *(row for row, _ in self._crashes[:1])])
         given = self._batch.rows(self._row, stop)
         self._row = stop
-        return [given] if len(given) else []
+        return split(self._cut, given) if len(given) else []
 
     def commit(self, commit: Commit) -> None:
-        if self._batch is None or commit.task != TASK:
+        if self._batch is None or commit.task not in self._tasks:
             raise TaskLost(f"task {commit.task} is not open")
         crash = self._armed[0] if self._armed else None
         if crash is None or self._crash(crash).where == "after commit":
             self.alert_messages += commit.alerts
             self.dead_letter_messages += commit.dead_letters
-            self.offsets.update(commit.offsets)
-            self.mark = commit.mark
             self.commits += 1
-            for key, value in commit.state.items():
-                if value is None:
-                    self.state.pop(key, None)
-                else:
-                    self.state[key] = value
+            self.keep(commit)
         if crash is not None:
             self._fail(crash)
 
@@ -191,14 +191,15 @@ class MemoryTransport:
             if index not in self._spent
         )
         self._row = 0
-        opened = Opened(TASK, dict(self.state), self.mark, first)
-        closed = [] if self._closed is None else [Closed(TASK, self._closed)]
+        opened = self.opened(self._cut, first)
+        self._tasks = tuple(one.task for one in opened)
+        closed = [] if self._closed is None else [Closed(task, self._closed) for task in self._tasks]
         self._closed = None
-        return [*closed, opened]
+        return [*closed, *opened]
 
     def _merged(self, columns: Mapping[Source, list[tuple[int, Record]]]) -> tuple[Batch, dict[Source, int]]:
         """All that is not committed, in order, and per partition the next offset."""
-        merge = Merge(TASK, columns, self._kinds)
+        merge = Merge(0, columns, self._kinds)
         first: dict[Source, int] = {}
         n = 0
         for source, rows in columns.items():
@@ -216,7 +217,7 @@ class MemoryTransport:
         batch = merge.take(n, dict.fromkeys(columns, np.inf))
         if batch is None:
             none = np.zeros(0, dtype=np.int64)
-            batch = Batch(TASK, merge.sources, none.astype(np.int32), none, none, (), (), ())
+            batch = Batch(0, merge.sources, none.astype(np.int32), none, none, (), (), ())
         return batch, first
 
     def _reach(self) -> None:

@@ -14,7 +14,7 @@ from tests.kafka.drive import config
 def test_a_restore_that_is_given_up_lets_go_at_once() -> None:
     """Not when its garbage is collected: by then another restore reads with the same consumer."""
     clients: Any = None  # not asked before the first step of a real restore
-    task = Task(config("localhost:1", "s"), 0, clients, TaskProducer(lambda: None, "s-0"))
+    task = Task(config("localhost:1", "s"), 0, 1, clients, TaskProducer(lambda: None, "s-0"))
     held = [True]
 
     def restore(task: Task) -> Iterator[float]:

@@ -102,7 +102,6 @@ def topics_of(service: str) -> Topics:
         state=f"{service}-state",
         control=f"{service}-control",
         group=service,
-        transactional_ids=(f"{service}-0",),
     )
 
 
@@ -124,7 +123,7 @@ def grant(broker: Broker, principal: str, rights: Iterable[Right]) -> None:
                 principal, "*", ACLOperation[re.sub("(?<!^)(?=[A-Z])", "_", operation).upper()],
                 ACLPermissionType.ALLOW, ResourcePattern(Kind[kind.replace("-", "_").upper()], name),
             )
-            for kind, name, (operation,) in single(rights)
+            for kind, name, (operation,), _ in single(rights)
         ])  # fmt: skip
 
 
@@ -247,14 +246,14 @@ def test_who_may_not_write_commands_is_told_what_to_grant_and_writes_with_no_mor
     assert [record.value for record in read_committed(secured.bootstrap_servers, unique)] == [b"{}"]
 
 
-@pytest.mark.parametrize("number", range(len(NEEDED)), ids=[f"{o} {kind} {n}" for kind, n, (o,) in NEEDED])
+@pytest.mark.parametrize("number", range(len(NEEDED)), ids=[f"{o} {kind} {n}" for kind, n, (o,), _ in NEEDED])
 def test_a_missing_right_is_named_with_the_command_that_grants_it(
     secured: Broker, unique: str, number: int
 ) -> None:
     """Each of those that `check --print-acls` prints for the service is needed."""
     topics, user = topics_of(unique), f"u{number}"
     rights = single(of_service(topics, create=True))
-    kind, name, (operation,) = rights.pop(number)
+    kind, name, (operation,), _ = rights.pop(number)
     for topic in (*topics.inputs, *(own.name for own in topics.own)):
         if topic != name or operation != "Create":
             policy = "compact" if topic == topics.state else "delete"
@@ -307,7 +306,7 @@ def test_all_findings_are_told_at_once_and_the_closest_names(broker: Any, unique
     create_topic(
         broker.bootstrap_servers, topics.control, 3, retention_ms="1000", cleanup_policy="compact,delete"
     )
-    findings = check_start(plain(broker, create_topics=False), topics)
+    findings = check_start(plain(broker, create_topics=False), topics).findings
     text = "\n".join(map(str, findings))
     assert f"input topic '{unique}-prediction' does not exist" in text
     assert f"{unique}-predictions" in text
@@ -329,12 +328,12 @@ def test_own_topics_are_created_once_as_they_must_be_and_by_check_not_at_all(
 ) -> None:
     topics = topics_of(unique)
     create_topic(broker.bootstrap_servers, topics.inputs[0])
-    assert check_start(plain(broker), topics) == []
+    assert check_start(plain(broker), topics).findings == []
     with closing(KafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)) as admin:
         assert topics.state not in admin.list_topics()
-        assert prepare_start(plain(broker), topics) == []
+        assert prepare_start(plain(broker), topics).findings == []
         assert {own.name for own in topics.own} <= set(admin.list_topics())
-        assert prepare_start(plain(broker), topics) == []
+        assert prepare_start(plain(broker), topics).findings == []
         resource = ConfigResource(ConfigResourceType.TOPIC, topics.state)
         configs = admin.describe_configs([resource])["topic"][topics.state]
         assert configs["cleanup.policy"]["value"] == "compact"
@@ -365,7 +364,7 @@ def test_the_commands_that_are_told_do_what_is_wanted(secured: Broker, unique: s
         "kafka-topics.sh": "org.apache.kafka.tools.TopicCommand",
         "kafka-acls.sh": "org.apache.kafka.tools.AclCommand",
     }
-    for finding in check_start(settings, topics):
+    for finding in check_start(settings, topics).findings:
         script, *rest = shlex.split(finding.todo.split("   or ")[0])
         at = rest.index("--command-config")
         del rest[at : at + 2]
@@ -373,7 +372,7 @@ def test_the_commands_that_are_told_do_what_is_wanted(secured: Broker, unique: s
         command = ["java", "-XX:TieredStopAtLevel=1", "-cp", classpath("kafka-tools"), tools[script], *rest]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stdout + done.stderr
-    assert prepare_start(settings, topics) == []
+    assert prepare_start(settings, topics).findings == []
 
 
 @pytest.mark.parametrize("way", ["SASL PLAIN", "SASL SCRAM-SHA-512", "TLS", "mutual TLS"])
@@ -390,7 +389,7 @@ def test_each_way_in_works_in_full_with_group_and_transaction(
     grant(secured, principal, of_service(topics, create=True))
     create_topic(secured.bootstrap_servers, topics.inputs[0])
     produce(secured.bootstrap_servers, topics.inputs[0], [b"event"])
-    assert [finding for finding in prepare_start(settings, topics) if finding.stops] == []
+    assert [finding for finding in prepare_start(settings, topics).findings if finding.stops] == []
 
     part = TopicPartition(topics.inputs[0], 0)
     with (

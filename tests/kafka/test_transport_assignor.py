@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from kafka.protocol.consumer.metadata import ConsumerProtocolAssignment, ConsumerProtocolSubscription
 
-from streamwatch.transports.kafka.assignor import Claim, TaskAssignor, one_task, read_claim, share
+from streamwatch.transports.kafka.assignor import Claim, TaskAssignor, read_claim, read_share, share
 
 
 @pytest.mark.parametrize(
@@ -68,6 +68,22 @@ def test_user_data_that_cannot_be_read_claims_nothing() -> None:
     assert [read_claim(data) for data in (None, b"", b"\xff", b"\x91\xa1a")] == [Claim()] * 4
 
 
-def test_one_task_has_every_partition_of_every_topic() -> None:
-    assert one_task({"b": [1, 0], "a": [0]}) == {0: (("a", 0), ("b", 0), ("b", 1))}
-    assert one_task({}) == {}
+def test_per_partition_a_task_has_its_partition_of_every_topic() -> None:
+    """And each member learns how many partitions the topics had, also one that gets no task."""
+    assignor = TaskAssignor("per_partition")
+    members = [member(name, assignor, "t", "u") for name in "abc"]
+    given = assignor.assign(cluster(t=2, u=2), members)
+    assert [sorted(map(tuple, given[name].partitions())) for name in "abc"] == [
+        [("t", 0), ("u", 0)],
+        [("t", 1), ("u", 1)],
+        [],
+    ]
+    assert [read_share(given[name].user_data) for name in "abc"] == [
+        ((0,), {"t": 2, "u": 2}),
+        ((1,), {"t": 2, "u": 2}),
+        ((), {"t": 2, "u": 2}),
+    ]
+
+
+def test_members_that_cut_the_work_in_different_ways_have_no_assignor_in_common() -> None:
+    assert TaskAssignor("one").name != TaskAssignor("per_partition").name

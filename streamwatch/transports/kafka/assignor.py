@@ -7,13 +7,16 @@ A claim is a preference only. Ownership is the group's assignment together with 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
 from kafka.coordinator.assignors.abstract import AbstractPartitionAssignor
 from kafka.protocol.consumer.metadata import ConsumerProtocolAssignment, ConsumerProtocolSubscription
 
+from streamwatch.config import Tasks
 from streamwatch.records import Source
+from streamwatch.transports.tasks import by_task
 
 NO_GENERATION = -1
 
@@ -53,10 +56,15 @@ def share(tasks: Iterable[int], claims: Mapping[str, Claim]) -> dict[str, tuple[
         shares[least].append(shares[most].pop())
 
 
-def one_task(partitions: Mapping[str, Sequence[int]]) -> dict[int, tuple[Source, ...]]:
-    """`tasks: one`: every partition of every input topic is in task 0."""
-    sources = tuple(Source(topic, n) for topic in sorted(partitions) for n in sorted(partitions[topic]))
-    return {0: sources} if sources else {}
+class Share(NamedTuple):
+    """What the leader gives a member: its tasks, and how many partitions each topic had when the work was cut."""
+
+    tasks: tuple[int, ...] = ()
+    partitions: Mapping[str, int] = MappingProxyType({})
+
+
+# Members that cut the work in different ways have no assignor in common: the broker refuses the second kind.
+NAMES: dict[Tasks, str] = {"one": "streamwatch-tasks", "per_partition": "streamwatch-partitions"}
 
 
 class TaskAssignor(AbstractPartitionAssignor):  # type: ignore[misc]  # kafka-python has no type information
@@ -65,23 +73,30 @@ class TaskAssignor(AbstractPartitionAssignor):  # type: ignore[misc]  # kafka-py
     It is called on kafka-python's own thread; what it keeps is replaced as a whole, never changed in place.
     """
 
-    name = "streamwatch-tasks"
-
-    def __init__(self) -> None:
+    def __init__(self, tasks: Tasks = "one") -> None:
         self.claim = Claim()
+        self.partitions: Mapping[str, int] = {}
+        self._tasks: Tasks = tasks
+
+    @property
+    def name(self) -> str:
+        return NAMES[self._tasks]
 
     def metadata(self, topics: Iterable[str]) -> Any:
         return ConsumerProtocolSubscription(0, sorted(topics), msgspec.msgpack.encode(self.claim))
 
     def assign(self, cluster: Any, members: Sequence[Any]) -> dict[str, Any]:
         topics = sorted({topic for member in members for topic in member.metadata.topics})
-        cut = one_task({topic: sorted(cluster.partitions_for_topic(topic) or ()) for topic in topics})
+        numbers = {topic: sorted(cluster.partitions_for_topic(topic) or ()) for topic in topics}
+        cut = by_task(self._tasks, [Source(topic, n) for topic in topics for n in numbers[topic]])
         shares = share(cut, {member.member_id: read_claim(member.metadata.user_data) for member in members})
-        return {member: _assignment(tasks, cut) for member, tasks in shares.items()}
+        counts = {topic: len(of_topic) for topic, of_topic in numbers.items()}
+        return {member: _assignment(Share(tasks, counts), cut) for member, tasks in shares.items()}
 
     def on_assignment(self, assignment: Any, generation: int) -> None:
-        tasks = read_tasks(assignment.user_data)
-        self.claim = Claim(generation, tasks) if tasks else Claim()
+        given = read_share(assignment.user_data)
+        self.partitions = given.partitions
+        self.claim = Claim(generation, given.tasks) if given.tasks else Claim()
 
     def forget(self) -> None:
         """The membership was lost: what was owned may be another's by now."""
@@ -96,14 +111,14 @@ def read_claim(data: bytes | None) -> Claim:
         return Claim()
 
 
-def read_tasks(data: bytes | None) -> tuple[int, ...]:
-    return msgspec.msgpack.decode(bytes(data), type=tuple[int, ...]) if data else ()
+def read_share(data: bytes | None) -> Share:
+    return msgspec.msgpack.decode(bytes(data), type=Share) if data else Share()
 
 
-def _assignment(tasks: tuple[int, ...], cut: Mapping[int, tuple[Source, ...]]) -> Any:
+def _assignment(given: Share, cut: Mapping[int, tuple[Source, ...]]) -> Any:
     by_topic: dict[str, list[int]] = {}
-    for task in tasks:
+    for task in given.tasks:
         for source in cut[task]:
             by_topic.setdefault(source.topic, []).append(source.partition)
     parts = [(topic, sorted(numbers)) for topic, numbers in sorted(by_topic.items())]
-    return ConsumerProtocolAssignment(0, parts, msgspec.msgpack.encode(tasks))
+    return ConsumerProtocolAssignment(0, parts, msgspec.msgpack.encode(given))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 from streamwatch.config import Config
@@ -38,12 +39,14 @@ TASK: dict[str, Any] = {"compression_type": "lz4", "max_block_ms": 10_000}
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """`reader` is for the state topic; `ends` asks where partitions begin and end."""
+    """`reader` is for the state topic, of one task at a time (`reading`); `ends` asks where partitions begin and
+    end."""
 
     membership: Membership
     reader: Any
     ends: Ends
     groupless: tuple[Any, ...]
+    reading: Lock = field(default_factory=Lock)
 
     def close(self) -> None:
         with suppress(Exception):  # if it cannot be told, the group finds out by the session's timeout
@@ -65,7 +68,7 @@ def clients(config: Config, metadata_max_age_s: float) -> Clients:
         with translated("connect"):
             reader = consumer(**STATE)
             uncommitted = consumer(isolation_level="read_uncommitted")
-            assignor = TaskAssignor()
+            assignor = TaskAssignor(config.tasks)
             member = consumer(
                 group_id=config.service,
                 partition_assignment_strategy=[assignor],
@@ -101,11 +104,6 @@ def producer(config: Config, transactional_id: str) -> Any:
     return connect.producer(config.kafka, transactional_id, f"streamwatch-{config.service}", **TASK)
 
 
-def transactional_id(config: Config, task: int) -> str:
-    """Stable: the next owner's `init_transactions` fences the last one's."""
-    return f"{config.service}-{task}"
-
-
 def needed(config: Config) -> Topics:
     return Topics(
         inputs=config.input_topics,
@@ -114,10 +112,10 @@ def needed(config: Config) -> Topics:
         state=config.state_topic,
         control=config.control_topic,
         group=config.service,
-        transactional_ids=(transactional_id(config, 0),),
+        tasks=1 if config.tasks == "one" else None,
     )
 
 
-def prepared(config: Config) -> None:
-    """What would stop the service is found at its start, and its own topics are made."""
-    prepare_start(config.kafka, needed(config))
+def prepared(config: Config) -> int:
+    """What would stop the service is found at its start, and its own topics are made. The number of tasks."""
+    return prepare_start(config.kafka, needed(config)).tasks

@@ -43,7 +43,8 @@ REFUSED = {
     "InvalidRequestError": "update the broker (Kafka 2.5 or newer)",
     "InvalidSessionTimeoutError": "set session_timeout_ms within the broker's group.{min,max}.session.timeout.ms",
     "InvalidTransactionTimeoutError": "raise the broker's transaction.max.timeout.ms to at least 15000",
-    "InconsistentGroupProtocolError": "another program is in the group: give this service its own name",
+    "InconsistentGroupProtocolError": "another program is in the group: give this service its own name; "
+    "or replicas with other `tasks`: end those first",
     "GroupMaxSizeReachedError": "raise the broker's group.max.size, or run fewer replicas",
     "UnsupportedVersionError": "update the broker (Kafka 2.5 or newer)",
     "IncompatibleBrokerVersion": "use the port of a broker, not of a controller; Kafka 2.5 or newer",

@@ -1,9 +1,9 @@
-"""From one poll of a task's partitions to what happened, in the order of the task: in a group, or as a bystander."""
+"""From one poll to what happened, in the order of each task: in a group, or as a bystander."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from streamwatch.records import Source
 from streamwatch.transports.base import Happening, Idle, Lagging
@@ -16,14 +16,30 @@ GRACE_S = 5.0
 AskEnds = Callable[[Iterable[Source]], Mapping[Source, int] | None]
 
 
+def feed(flows: Iterable[Flow], fetched: Fetched, now: float) -> None:
+    """Each flow gets what is its own; what is nobody's is thrown away. Nothing can fail here: what was fetched and not
+    fed would be a gap."""
+    for flow in flows:
+        flow.feed({source: fetched[source] for source in flow.sources if source in fetched}, now)
+
+
 def hand_out(
-    flow: Flow, partitions: Partitions, fetched: Fetched, limit: int, now: float, ask_ends: AskEnds
+    flows: Sequence[Flow], partitions: Partitions, limit: int, now: float, ask_ends: AskEnds
 ) -> list[Happening]:
-    """Stalls, at most one batch of at most `limit` records, and that all is read."""
-    flow.feed(fetched, now)
-    if asked := flow.to_ask(now, partitions.has_more):
-        ends = ask_ends(asked)
-        flow.answer(now, ends, {source: partitions.position(source) for source in asked})
+    """Of each flow stalls, at most one batch of at most `limit` records, and that all is read. The broker is asked
+    once for all flows."""
+    asking = [(flow, asked) for flow in flows if (asked := flow.to_ask(now, partitions.has_more))]
+    if asking:
+        ends = ask_ends([source for _, asked in asking for source in asked])
+        for flow, asked in asking:
+            flow.answer(now, ends, {source: partitions.position(source) for source in asked})
+    out: list[Happening] = []
+    for flow in flows:
+        out += _of_one(flow, partitions, limit, now)
+    return out
+
+
+def _of_one(flow: Flow, partitions: Partitions, limit: int, now: float) -> list[Happening]:
     out: list[Happening] = [*flow.stalls(now)]
     told: Lagging | None = None
     if (batch := flow.take(limit)) is not None:

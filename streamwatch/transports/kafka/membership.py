@@ -50,6 +50,7 @@ class Membership(Partitions):
     settled   an assignment holds; between a revocation and the next assignment it does not
     sources   the partitions of the last assignment
     tasks     the tasks of the last assignment
+    partitions  how many each topic had when its leader cut the work
     group     the group's metadata right after the last poll. Only this may go into a transaction: after
               max_poll_interval the consumer's own has generation -1, which no broker fences
     """
@@ -66,6 +67,7 @@ class Membership(Partitions):
         self.unsettled_since = self._settled_at = time.monotonic()
         self.sources: frozenset[Source] = frozenset()
         self.tasks: tuple[int, ...] = ()
+        self.partitions: Mapping[str, int] = {}
         self.group: Any = None
 
     def join(self) -> None:
@@ -122,6 +124,7 @@ class Membership(Partitions):
                 self.round += 1
                 self._settled_at = time.monotonic()
                 self.sources, self.tasks, self.settled = sources, self._assignor.claim.tasks, True
+                self.partitions = self._assignor.partitions
                 continue
             if mark == "lost":
                 self.losses += 1

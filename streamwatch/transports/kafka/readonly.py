@@ -2,12 +2,16 @@
 
 No group, no transaction, no topic made, nothing written to the broker. The state is the caller's memory: what is
 lost on the way (retention) is told and passed, and a connection that is lost is made again where the order stood.
+
+All tasks are read as one order and then told apart: that is each task's own order.
 """
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -15,10 +19,10 @@ from kafka import TopicPartition
 from kafka.errors import LogTruncationError, OffsetOutOfRangeError
 
 from streamwatch.config import Config
-from streamwatch.errors import OperatorError, TaskLost
+from streamwatch.errors import OperatorError, StartRefused, TaskLost
 from streamwatch.logs import log
 from streamwatch.records import Batch, Commit, Source
-from streamwatch.transports.base import Happening, Idle, Lagging, Opened, Progress
+from streamwatch.transports.base import Happening, Idle, Lagging, Opened, Progress, Stalled
 from streamwatch.transports.jsonl import write
 from streamwatch.transports.kafka import connect, span
 from streamwatch.transports.kafka.clients import GROUP, read_columns
@@ -27,11 +31,13 @@ from streamwatch.transports.kafka.ends import Ends
 from streamwatch.transports.kafka.errors import translated
 from streamwatch.transports.kafka.flow import Flow
 from streamwatch.transports.kafka.follow import close
-from streamwatch.transports.kafka.intake import hand_out, lag
+from streamwatch.transports.kafka.intake import feed, hand_out, lag
 from streamwatch.transports.kafka.partitions import Fetched, Partitions, by_source
 from streamwatch.transports.kafka.span import Span
+from streamwatch.transports.kafka.start import uneven
+from streamwatch.transports.tasks import by_task, split, task_of
 
-TASK = 0
+ALL = 0  # the flow of all tasks together
 ANSWER_S = 5.0
 # kafka-python polls on in silence when a broker is gone or refuses us: connecting anew says why.
 SILENT_S = 15.0
@@ -62,7 +68,8 @@ class ReadOnlyTransport:
         self._partitions_every_s = partitions_every_s
         self._clock = clock
         self._client_id = f"streamwatch-{config.service}-bystander"
-        self._flow = Flow(config, TASK)
+        self._flow = Flow(config, ALL)
+        self._tasks: tuple[int, ...] = ()
         self._begun = False
         self._first: dict[Source, int] = {}
         self._stops: dict[Source, int] | None = None
@@ -76,7 +83,7 @@ class ReadOnlyTransport:
         deadline = self._clock() + timeout_s
         try:
             if self._partitions is None and (opened := self._connect()):
-                return [opened]
+                return opened
             while True:
                 out = self._turn(max(0.0, deadline - self._clock()))
                 if out or self.finished or self._clock() >= deadline:
@@ -86,7 +93,7 @@ class ReadOnlyTransport:
 
     def commit(self, commit: Commit) -> None:
         """Writes alerts and dead letters where the caller wants them: never to the broker."""
-        if not self._begun or commit.task != TASK:
+        if commit.task not in self._tasks:
             raise TaskLost(f"task {commit.task} is not open")
         for stream, messages in zip(self._outputs, (commit.alerts, commit.dead_letters), strict=True):
             if stream is not None and messages:
@@ -127,10 +134,10 @@ class ReadOnlyTransport:
             fetched = self._poll(min(wait_s, self._flow.wait_s(now)))
             if self._stops is not None:
                 fetched = self._before_stops(fetched)
+            feed([self._flow], fetched, self._clock())
             out = hand_out(
-                self._flow,
+                [self._flow],
                 self._partitions,
-                fetched,
                 self._batch_records,
                 self._clock(),
                 self._ends.stable_end_if_told if self._stops is None else lambda _: self._stops,
@@ -142,7 +149,16 @@ class ReadOnlyTransport:
         if any(isinstance(happening, Batch) for happening in out):
             self._handed_at = self._clock()
         self._lively()
-        return out
+        return [told for happening in out for told in self._by_task(happening)]
+
+    def _by_task(self, happening: Happening) -> Sequence[Happening]:
+        match happening:
+            case Batch():
+                return split(self._config.tasks, happening)
+            case Stalled():
+                return [replace(happening, task=task_of(self._config.tasks, happening.source))]
+            case _:
+                return [replace(happening, task=task) for task in self._tasks]
 
     def _poll(self, wait_s: float) -> Fetched:
         assert self._clients is not None
@@ -189,9 +205,10 @@ class ReadOnlyTransport:
 
     # Connections
 
-    def _connect(self) -> Opened | None:
-        """None if only the connection is new, or partitions have come."""
+    def _connect(self) -> list[Opened]:
+        """Empty if only the connection is new, or partitions have come."""
         there = span.partitions(self._config, self._topics, self._client_id)
+        self._refuse_uneven(there.sources)
         if there.hidden and not self._begun:
             log().warning("commands are not read", detail=there.hidden)
         made: list[Any] = []
@@ -209,7 +226,27 @@ class ReadOnlyTransport:
         self._clients = (reader, asker)
         self._connected_at = self._looked_at = self._handed_at = self._clock()
         begun, self._begun = self._begun, True
-        return None if begun else Opened(TASK, {}, b"", dict(self._first))
+        if begun:
+            return []
+        cut = by_task(self._config.tasks, self._first)
+        self._tasks = tuple(cut)
+        return [
+            Opened(task, {}, b"", {source: self._first[source] for source in sources})
+            for task, sources in cut.items()
+        ]
+
+    def _refuse_uneven(self, sources: frozenset[Source]) -> None:
+        """As the service does."""
+        if self._config.tasks == "one":
+            return
+        findings = list(uneven(Counter(source.topic for source in sources)))
+        if findings:
+            raise StartRefused("\n".join(map(str, findings)))
+        if self._tasks and (new := by_task(self._config.tasks, sources).keys() - set(self._tasks)):
+            raise StartRefused(
+                f"there are new partitions ({', '.join(map(str, sorted(new)))}): keys now lie in "
+                "others, and so in other tasks (tasks: per_partition). To do: start anew"
+            )
 
     def _begin(self, reader: Any, ends: Ends, sources: frozenset[Source]) -> None:
         positions = self._flow.positions

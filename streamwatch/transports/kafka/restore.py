@@ -63,26 +63,29 @@ class Restored:
 def restore(
     config: Config,
     task: int,
+    tasks: int,
     sources: frozenset[Source],
     producer: TaskProducer,
     clients: Clients,
     resume_from: ResumeFrom | None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Steps[Restored]:
-    """StateError if the state cannot be used or mark and committed offsets disagree; PlatformError if the broker
-    does not answer."""
+    """Of task number `task` of `tasks`. StateError if the state cannot be used or mark and committed offsets disagree;
+    PlatformError if the broker does not answer."""
     yield from opened(producer, clock)
-    membership, ends, reader = clients.membership, clients.ends, clients.reader
+    membership, ends = clients.membership, clients.ends
     place = Source(config.state_topic, task)
     fold = Fold(*place)
     position = -1
     deadline = clock() + AGAIN_S
     while True:
         committed = yield from committed_offsets(membership, sources, clock)
-        position = yield from _read(reader, ends, place, position, fold, clock)
+        position = yield from _read(clients, place, position, fold, clock)
         mark = fold.mark
         if mark is not None:
-            refuse_foreign(mark, config, task, f"{place.topic}-{place.partition} offset {fold.mark_offset}")
+            refuse_foreign(
+                mark, config, task, tasks, f"{place.topic}-{place.partition} offset {fold.mark_offset}"
+            )
         different = disagreement(mark.positions if mark else None, committed)
         if not different or resume_from is not None:
             break
@@ -140,9 +143,21 @@ def asked(call: Callable[[], T], what: str, clock: Callable[[], float] = time.mo
 
 
 def _read(
+    clients: Clients, place: Source, position: int, fold: Fold, clock: Callable[[], float]
+) -> Steps[int]:
+    """Read the state partition on from `position` (-1 = its beginning) to its high watermark into `fold`. Other tasks
+    of this worker may want the reader, too: one after the other."""
+    while not clients.reading.acquire(blocking=False):
+        yield WAIT_S
+    try:
+        return (yield from _read_alone(clients.reader, clients.ends, place, position, fold, clock))
+    finally:
+        clients.reading.release()
+
+
+def _read_alone(
     reader: Any, ends: Ends, place: Source, position: int, fold: Fold, clock: Callable[[], float]
 ) -> Steps[int]:
-    """Read the state partition on from `position` (-1 = its beginning) to its high watermark into `fold`."""
     name = f"{place.topic}-{place.partition}"
     part = TopicPartition(*place)
     if position < 0:
@@ -171,17 +186,19 @@ def _read(
     return position
 
 
-def refuse_foreign(mark: Mark, config: Config, task: int, place: str) -> None:
+def refuse_foreign(mark: Mark, config: Config, task: int, tasks: int, place: str) -> None:
     """StateForeign for the mark of another service or of another cut of the work."""
     if mark.service != config.service:
         raise StateForeign(
             f"{place}: this is the state of service {mark.service!r}, not of {config.service!r}. "
             "Give each service a state topic of its own (outputs.state)"
         )
-    if (mark.mode, mark.tasks, mark.task) != (config.tasks, 1, task):
+    if (mark.mode, mark.tasks, mark.task) != (config.tasks, tasks, task):
+        of_task = "" if mark.task == task else f"as task {mark.task} "
         raise StateForeign(
-            f"{place}: the state was written with tasks: {mark.mode} ({mark.tasks} of them), the config says "
-            f"{config.tasks} (1). State is not cut anew: set it back, or start under a new service name"
+            f"{place}: the state was written {of_task}with tasks: {mark.mode} ({mark.tasks} of them), now it is tasks: "
+            f"{config.tasks} ({tasks}). State is not cut anew: set it back, or start under a new service name (its "
+            "monitors begin anew; outputs.alerts may stay)"
         )
 
 

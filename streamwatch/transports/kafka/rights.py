@@ -18,11 +18,13 @@ ON_CALL = "User:oncall"
 
 
 class Right(NamedTuple):
-    """`kind`: topic, group or transactional-id, as `kafka-acls.sh` calls them; `name` is literal, no prefix."""
+    """`kind`: topic, group or transactional-id, as `kafka-acls.sh` calls them. `prefixed`: `name` is the beginning of
+    the names that are meant."""
 
     kind: str
     name: str
     operations: tuple[str, ...]
+    prefixed: bool = False
 
 
 def of_service(topics: Topics, create: bool) -> Iterator[Right]:
@@ -32,6 +34,8 @@ def of_service(topics: Topics, create: bool) -> Iterator[Right]:
     for own in topics.own:
         yield Right("topic", own.name, (*own.rights, "Create") if create else own.rights)
     yield Right("group", topics.group, GROUP_RIGHTS)
+    if topics.tasks is None:
+        yield Right("transactional-id", f"{topics.group}-", TRANSACTIONAL_RIGHTS, prefixed=True)
     for transactional_id in topics.transactional_ids:
         yield Right("transactional-id", transactional_id, TRANSACTIONAL_RIGHTS)
 
@@ -70,4 +74,4 @@ def grants(settings: KafkaSettings, topics: Topics) -> Iterator[str]:
     for whom, rights, principal in parts:
         yield f"# {whom}"
         for right in rights:
-            yield grant_command(settings, right.operations, right.kind, right.name, principal)
+            yield grant_command(settings, right.operations, right.kind, right.name, principal, right.prefixed)

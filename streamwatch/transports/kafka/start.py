@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -60,27 +60,40 @@ class Finding:
         return f"{self.what}. To do: {self.todo}"
 
 
-def check_start(settings: KafkaSettings, topics: Topics) -> list[Finding]:
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was found, and how many tasks there are."""
+
+    findings: list[Finding]
+    tasks: int
+
+
+def check_start(settings: KafkaSettings, topics: Topics) -> Checked:
     """For `check --connect`: all findings; nothing is created. StartRefused or BrokerUnreachable without a
     connection."""
-    return _within(settings, lambda: _findings(settings, topics))
 
-
-def prepare_start(settings: KafkaSettings, topics: Topics) -> list[Finding]:
-    """For `run`: creates own topics that are missing (if `create_topics`). StartRefused with all that stops it;
-    returns what does not."""
-
-    def call() -> list[Finding]:
-        findings = _findings(settings, topics)
-        if stopping := [finding for finding in findings if finding.stops]:
-            raise StartRefused("\n".join(map(str, stopping)))
-        _create_missing(settings, topics)
-        return findings
+    def call() -> Checked:
+        findings, cut = _findings(settings, topics)
+        return Checked(findings, cut.tasks or 0)
 
     return _within(settings, call)
 
 
-def _within(settings: KafkaSettings, call: Callable[[], list[Finding]]) -> list[Finding]:
+def prepare_start(settings: KafkaSettings, topics: Topics) -> Checked:
+    """For `run`: creates own topics that are missing (if `create_topics`). StartRefused with all that stops it;
+    returns what does not."""
+
+    def call() -> Checked:
+        findings, cut = _findings(settings, topics)
+        if stopping := [finding for finding in findings if finding.stops]:
+            raise StartRefused("\n".join(map(str, stopping)))
+        _create_missing(settings, cut)
+        return Checked(findings, cut.tasks or 0)
+
+    return _within(settings, call)
+
+
+def _within(settings: KafkaSettings, call: Callable[[], Checked]) -> Checked:
     worker = Worker("the check of the broker")
     try:
         return worker.start(call).result(WITHIN_S)
@@ -93,11 +106,16 @@ def _within(settings: KafkaSettings, call: Callable[[], list[Finding]]) -> list[
         worker.stop()
 
 
-def _findings(settings: KafkaSettings, topics: Topics) -> list[Finding]:
+def _findings(settings: KafkaSettings, topics: Topics) -> tuple[list[Finding], Topics]:
+    """And the topics with the number of tasks."""
     with translated("ask the broker"), closing(admin(settings)) as client, _reached(settings):
         names = list(dict.fromkeys((*topics.inputs, *(own.name for own in topics.own))))
         known = {entry["name"]: entry for entry in client.describe_topics(names)}
         findings = list(unreadable(settings, client, topics.inputs, known))
+        if topics.tasks is None:
+            counts = {name: len(known[name]["partitions"]) for name in topics.inputs}
+            findings += uneven(counts)
+            topics = replace(topics, tasks=max(counts.values()) or None)
         for own in topics.own:
             findings += _own(settings, client, own, known[own.name])
         findings += _group(settings, client, topics.group)
@@ -111,7 +129,20 @@ def _findings(settings: KafkaSettings, topics: Topics) -> list[Finding]:
         ]
         if readable and not any(finding.stops for finding in findings):
             findings += _offsets(settings, readable)
-    return findings
+    return findings, topics
+
+
+def uneven(counts: Mapping[str, int]) -> Iterator[Finding]:
+    """Of `tasks: per_partition`: a key must be in the same partition of every topic. `counts`: partitions by topic;
+    0 = it cannot be seen."""
+    if len({count for count in counts.values() if count}) > 1:
+        told = ", ".join(f"{name} has {count}" for name, count in sorted(counts.items()) if count)
+        yield Finding(
+            f"tasks: per_partition reads partition N of every topic as task N, and the topics have not equally many "
+            f"partitions: {told}",
+            "create the topics with equally many partitions, keyed by model and by the same partitioner; or set "
+            "tasks: one, which reads topics of any shape",
+        )
 
 
 @contextmanager
@@ -199,7 +230,7 @@ def _shape(
     settings: KafkaSettings, client: Any, own: OwnTopic, entry: Mapping[str, Any]
 ) -> Iterator[Finding]:
     what, partitions = f"{own.role} topic {own.name!r}", len(entry["partitions"])
-    if own.role in TASKWISE and partitions != own.partitions:
+    if own.role in TASKWISE and own.partitions and partitions != own.partitions:
         yield Finding(
             f"{what} has {partitions} partitions, and there is 1 for each task: {own.partitions}",
             f"delete it ({TASKWISE[own.role]}) and: {create_command(settings, own)}   or name another with "

@@ -11,8 +11,7 @@ from streamwatch.transports.base import Happening, Opened
 from streamwatch.transports.kafka.clients import Clients
 from streamwatch.transports.kafka.errors import translated
 from streamwatch.transports.kafka.flow import Flow
-from streamwatch.transports.kafka.intake import hand_out, lag
-from streamwatch.transports.kafka.partitions import Fetched
+from streamwatch.transports.kafka.intake import lag
 from streamwatch.transports.kafka.producer import Outgoing, TaskProducer
 from streamwatch.transports.kafka.restore import (
     ResumeFrom,
@@ -26,7 +25,9 @@ from streamwatch.transports.kafka.state_topic import Mark, encode
 
 
 class Task:
-    """`steps`: what is still to be done before its records may be handed out; its result is what happened.
+    """Number `number` of `tasks`.
+
+    `steps`: what is still to be done before its records may be handed out; its result is what happened.
 
     `opened`: the loop was told, or will be with the next happenings. `wait_s`: how long there is nothing to do but
     wait.
@@ -36,6 +37,7 @@ class Task:
         self,
         config: Config,
         number: int,
+        tasks: int,
         clients: Clients,
         producer: TaskProducer,
         clock: Callable[[], float] = time.monotonic,
@@ -46,6 +48,7 @@ class Task:
         self.steps: Steps[Happening | str | None] | None = None
         self._hint_s = 0.0
         self._config = config
+        self._tasks = tasks
         self._clients = clients
         self._producer = producer
         self._clock = clock
@@ -82,7 +85,14 @@ class Task:
     ) -> Steps[Happening | str | None]:
         membership = self._clients.membership
         restored = yield from restore(
-            self._config, self.number, sources, self._producer, self._clients, resume_from, self._clock
+            self._config,
+            self.number,
+            self._tasks,
+            sources,
+            self._producer,
+            self._clients,
+            resume_from,
+            self._clock,
         )
         self._parts, self._committed = restored.parts, restored.marked
         if restored.chosen:
@@ -114,10 +124,6 @@ class Task:
 
     # Records
 
-    def hand_out(self, fetched: Fetched, limit: int) -> list[Happening]:
-        ask, now = self._clients.ends.stable_end_if_told, self._clock()
-        return hand_out(self.flow, self._clients.membership, fetched, limit, now, ask)
-
     def lag(self) -> dict[Source, int]:
         return lag(self.flow, self._clients.membership)
 
@@ -144,7 +150,7 @@ class Task:
         return Mark(
             service=self._config.service,
             mode=self._config.tasks,
-            tasks=1,
+            tasks=self._tasks,
             task=self.number,
             offsets=tuple((*source, offset) for source, offset in sorted(offsets.items())),
             engine=engine,

@@ -25,7 +25,8 @@ TRANSACTIONAL_RIGHTS = ("Write",)
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """What one service needs of the cluster. `transactional_ids` has one for each task."""
+    """What one service needs of the cluster. `tasks` None: as many as its inputs have partitions, which only the
+    broker knows."""
 
     inputs: tuple[str, ...]
     alerts: str
@@ -33,11 +34,15 @@ class Topics:
     state: str
     control: str
     group: str
-    transactional_ids: tuple[str, ...]
+    tasks: int | None = 1
+
+    @property
+    def transactional_ids(self) -> tuple[str, ...]:
+        return tuple(transactional_id(self.group, task) for task in range(self.tasks or 0))
 
     @property
     def own(self) -> tuple[OwnTopic, ...]:
-        tasks = len(self.transactional_ids)
+        tasks = self.tasks or 0
         return (
             OwnTopic(self.state, "state", ("Read", "Write"), tasks, STATE_CONFIGS),
             OwnTopic(self.control, "control", ("Read",), tasks, CONTROL_CONFIGS),
@@ -48,7 +53,8 @@ class Topics:
 
 @dataclass(frozen=True, slots=True)
 class OwnTopic:
-    """A topic that is ours alone, and that we may create. `rights` are Kafka's names of operations."""
+    """A topic that is ours alone, and that we may create. `rights` are Kafka's names of operations; `partitions` 0:
+    as many as there are tasks, which is not known."""
 
     name: str
     role: str
@@ -59,16 +65,21 @@ class OwnTopic:
     def creation(self, settings: KafkaSettings) -> dict[str, object]:
         """As kafka-python's `create_topics` takes it."""
         return {
-            "num_partitions": self.partitions,
+            "num_partitions": self.partitions or 1,
             "replication_factor": settings.replication_factor,
             "configs": dict(self.configs),
         }
 
 
+def transactional_id(service: str, task: int) -> str:
+    """Stable: the next owner's `init_transactions` fences the last one's."""
+    return f"{service}-{task}"
+
+
 def create_command(settings: KafkaSettings, topic: OwnTopic) -> str:
     """The command that creates the topic as we would."""
     parts = [*_tool("kafka-topics.sh", settings), "--create", "--topic", topic.name]
-    parts += ["--partitions", str(topic.partitions)]
+    parts += ["--partitions", str(topic.partitions or "N")]
     if settings.replication_factor != -1:
         parts += ["--replication-factor", str(settings.replication_factor)]
     for name, value in topic.configs.items():
@@ -91,12 +102,20 @@ def alter_command(settings: KafkaSettings, topic: str, configs: Mapping[str, str
 
 
 def grant_command(
-    settings: KafkaSettings, operations: tuple[str, ...], kind: str, name: str, principal: str = ""
+    settings: KafkaSettings,
+    operations: tuple[str, ...],
+    kind: str,
+    name: str,
+    principal: str = "",
+    prefixed: bool = False,
 ) -> str:
-    """The command that grants us (or `principal`) the operations. `kind`: topic, group or transactional-id."""
+    """The command that grants us (or `principal`) the operations. `kind`: topic, group or transactional-id;
+    `prefixed`: on all whose name begins so."""
     parts = [*_tool("kafka-acls.sh", settings), "--add", "--allow-principal", principal or settings.principal]
     for operation in operations:
         parts += ["--operation", operation]
+    if prefixed:
+        parts += ["--resource-pattern-type", "prefixed"]
     return shlex.join([*parts, f"--{kind}", name])
 
 

@@ -2,10 +2,11 @@
 
 Exactly-once lives here and nowhere else. In the order of one turn:
 
-1. Poll the group (never with a transaction open). A loss of the membership drops every task; a new assignment drops
-   what is another's, starts what is new, and checks what stays: somebody else may have committed in between.
-2. Push on what is being restored or checked, in slices, its partitions paused.
-3. Hand out records of open tasks in their order.
+1. Poll the group (never with a transaction open), and give the records to the tasks that are open. A loss of the
+   membership drops every task; a new assignment drops what is another's, starts what is new, and checks what stays:
+   somebody else may have committed in between.
+2. Hand out records of open tasks in their order.
+3. Push on what is being restored or checked, in slices, its partitions paused: the other tasks go on.
 
 After any failed commit the task is dropped with its producer and restored from the topic: the outcome is read there,
 never guessed.
@@ -18,24 +19,26 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from streamwatch.config import Config
-from streamwatch.errors import BrokerUnreachable, TaskLost
+from streamwatch.errors import BrokerUnreachable, StartRefused, TaskLost
 from streamwatch.records import Batch, Commit, Source
-from streamwatch.transports.base import Closed, Happening, Progress
+from streamwatch.transports.base import Closed, Happening, Opened, Progress
 from streamwatch.transports.kafka.clients import (
     MAX_POLL_S,
     Clients,
     clients,
     prepared,
     producer,
-    transactional_id,
 )
 from streamwatch.transports.kafka.errors import translated
+from streamwatch.transports.kafka.intake import feed, hand_out
 from streamwatch.transports.kafka.membership import JOIN_POLL_S, Membership
 from streamwatch.transports.kafka.partitions import Fetched, RecordsGoneError
 from streamwatch.transports.kafka.producer import TaskProducer
 from streamwatch.transports.kafka.restore import ResumeFrom
 from streamwatch.transports.kafka.task import Task
+from streamwatch.transports.kafka.topics import transactional_id
 from streamwatch.transports.order import kinds
+from streamwatch.transports.tasks import by_task
 
 # How long a commit may wait for a rebalance that is under way.
 SETTLE_S = 10.0
@@ -51,7 +54,7 @@ MakeProducer = Callable[[Callable[[], Any], str], TaskProducer]
 
 
 class KafkaTransport:
-    """`resume_from` is a person's answer to a MarkMismatch, used for the first restore only.
+    """`resume_from` is a person's answer to a MarkMismatch, used for the tasks of the first assignment only.
 
     `make_producer` gets a function that builds kafka-python's producer, and the transactional id.
     `metadata_max_age_s`: new partitions are noticed within it. `batch_records`: a batch has at most so many.
@@ -74,7 +77,7 @@ class KafkaTransport:
         self._batch_records = batch_records
         self._clock = clock
         self._clients: Clients | None = None
-        self._prepared = False
+        self._count = 0  # of all tasks of the service; 0 = not known yet
         self._tasks: dict[int, Task] = {}
         self._out: list[Happening] = []
         self._round = 0
@@ -101,7 +104,7 @@ class KafkaTransport:
 
     def commit(self, commit: Commit) -> None:
         task = self._tasks.get(commit.task)
-        if task is None or not task.opened:
+        if task is None or not task.opened or self._is_to_be_told(commit.task):
             raise TaskLost(f"task {commit.task} is not ours any more")
         try:
             self._settle(task)
@@ -134,19 +137,19 @@ class KafkaTransport:
                 fetched = held.membership.poll(min([wait_s, *waits]))
         except RecordsGoneError as error:
             self._drop_all(f"records that were to be read next are gone: {error}")
+        feed([task.flow for task in self._tasks.values() if task.steps is None], fetched, self._clock())
         self._follow(held)
         self._lively(held.membership)
+        if held.membership.settled:
+            self._hand_out(held, [task for task in self._tasks.values() if task.steps is None])
         for task in list(self._tasks.values()):
             if task.steps is not None:
                 self._step(task)
-            elif held.membership.settled:
-                self._hand_out(task, fetched)
 
     def _connected(self) -> Clients:
         if self._clients is None:
-            if not self._prepared:
-                prepared(self._config)
-                self._prepared = True
+            if not self._count:
+                self._count = prepared(self._config)
             self._clients = clients(self._config, self._metadata_max_age_s)
             self._round = self._losses = 0
         return self._clients
@@ -162,15 +165,16 @@ class KafkaTransport:
         owned = () if self._missing(membership) else membership.tasks
         if membership.round != self._round:
             self._round = membership.round
+            self._refuse_other_cut(membership)
             for number, task in list(self._tasks.items()):
                 if number not in owned:
                     self._drop(number, "it was assigned to another worker")
                 elif not task.opened:
                     self._drop(number, "the group changed while it was restored")
                 else:
-                    task.steps = task.check(membership.sources)
+                    task.steps = task.check(self._sources(membership, number))
             if not self._tasks:
-                self._hold(membership)
+                self._hold(membership, membership.sources)
         for number in owned:
             if number not in self._tasks:
                 self._start(held, number)
@@ -180,17 +184,34 @@ class KafkaTransport:
         have = {source.topic for source in membership.sources}
         return kinds(self._config).keys() - have if have else set()
 
-    def _hold(self, membership: Membership) -> None:
+    def _refuse_other_cut(self, membership: Membership) -> None:
+        """StartRefused if topics have other partitions than when the service began: keys now lie in other ones."""
+        if self._config.tasks == "one":
+            return
+        other = {topic: n for topic, n in sorted(membership.partitions.items()) if n not in (0, self._count)}
+        if other:
+            told = ", ".join(f"{topic} has {n}" for topic, n in other.items())
+            raise StartRefused(
+                f"{told} partitions now, and the work is cut into {self._count} tasks: a key lies in another partition "
+                "now than the state of its monitors, and state is not cut anew. To do: give all inputs equally many "
+                "partitions and start under a new service name (its monitors begin anew; outputs.alerts may stay)"
+            )
+
+    def _sources(self, membership: Membership, number: int) -> frozenset[Source]:
+        return frozenset(by_task(self._config.tasks, membership.sources).get(number, ()))
+
+    def _hold(self, membership: Membership, sources: frozenset[Source]) -> None:
         # A position of any kind keeps kafka-python from asking for one; nothing is fetched while it is paused.
-        membership.pause(membership.sources)
-        membership.seek(dict.fromkeys(membership.sources, 0))
+        membership.pause(sources)
+        membership.seek(dict.fromkeys(sources, 0))
 
     def _start(self, held: Clients, number: int) -> None:
-        self._hold(held.membership)
-        name = transactional_id(self._config, number)
+        sources = self._sources(held.membership, number)
+        self._hold(held.membership, sources)
+        name = transactional_id(self._config.service, number)
         made = self._make_producer(lambda: producer(self._config, name), name)
-        task = Task(self._config, number, held, made, self._clock)
-        task.steps = task.open(held.membership.sources, self._resume_from)
+        task = Task(self._config, number, self._count, held, made, self._clock)
+        task.steps = task.open(sources, self._resume_from)
         self._tasks[number] = task
 
     def _step(self, task: Task) -> None:
@@ -202,14 +223,22 @@ class KafkaTransport:
         if isinstance(result, str):
             self._drop(task.number, result)
         elif result is not None:
-            self._resume_from = None
             self._out.append(result)
+            if all(one.steps is None for one in self._tasks.values()):
+                self._resume_from = None
 
-    def _hand_out(self, task: Task, fetched: Fetched) -> None:
-        happenings = task.hand_out(fetched, self._batch_records)
+    def _hand_out(self, held: Clients, tasks: Sequence[Task]) -> None:
+        flows = [task.flow for task in tasks]
+        ask, now = held.ends.stable_end_if_told, self._clock()
+        happenings = hand_out(flows, held.membership, self._batch_records, now, ask)
         self._out.extend(happenings)
         if any(isinstance(happening, Batch) for happening in happenings):
             self._handed_at = self._clock()
+
+    def _is_to_be_told(self, number: int) -> bool:
+        """Whether the loop does not know yet that the task was opened anew, or closed, since it processed: that
+        happens while another task waits for its commit."""
+        return any(isinstance(one, Opened | Closed) and one.task == number for one in self._out)
 
     # Ends of tasks and of memberships
 
@@ -219,7 +248,7 @@ class KafkaTransport:
             return
         task.discard()
         self._overtaken += task.flow.overtaken
-        self._out = [happening for happening in self._out if happening.task != number]
+        self._out = [one for one in self._out if one.task != number or isinstance(one, Closed)]
         if task.opened:
             self._out.append(Closed(number, reason))
 
