@@ -67,7 +67,7 @@ class KafkaTransport:
         resume_from: ResumeFrom | None = None,
         make_producer: MakeProducer = TaskProducer,
         metadata_max_age_s: float = 30.0,
-        batch_records: int = 5_000,
+        batch_records: int = 8_000,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
