@@ -28,6 +28,8 @@ def everything(**more: Any) -> Config:
         monitor("gone", "missing", of="all"),
         monitor("germans", "category:country=DE", where={"amount": {"min": 50}}),
         monitor("slow", "latency_ms", {"page_hinkley": {}}, models=["churn"]),
+        monitor("rates", "feature", of="all", every={"length": "4s", "late": "3s"}, repeat_every="10m"),
+        monitor("wrong", "error", {"hddm_a": {}}, every={"length": "5s", "stat": "share", "late": "20s"}),
         **{"max_stream_keys": 11, "versions": {"retire_after": "50s"}, **more},
     )
 
@@ -95,6 +97,12 @@ def test_the_stream_of_these_tests_shows_every_state_and_reason(whole):
     said |= {b"unusable values", b"no values", b"usable again"}
     text = b"\n".join(whole[0])
     assert {reason for reason in said if b'"reason":"' + reason + b'"' in text} == said
+    for name, states in {
+        b"rates": {b"firing", b"settled", b"blind", b"seeing"},
+        b"wrong": {b"firing"},
+    }.items():
+        mine = [alert for alert in whole[0] if b'"monitor":"' + name + b'"' in alert]
+        assert {state for state in states if any(b"alert." + state in alert for alert in mine)} == states
 
 
 @pytest.mark.parametrize("limit", [3, 5, 40])

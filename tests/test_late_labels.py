@@ -159,6 +159,7 @@ def everything(**more: Any) -> Config:
         monitor("score", "score", settle_after="30m", repeat_every="10m", blind={"of_last": 20}),
         monitor("inputs", "feature", of="all", **{"except": ["country"]}),
         monitor("germans", "label_rate", where={"country": "DE"}, settle_after="10m"),
+        monitor("rate", "error", {"hddm_a": {}}, models=["fraud"], every={"length": "5s", "late": "4s"}),
         inputs=INPUTS,
         models={
             "fraud": {"labels": {"wait": "3m", "early": "30s"}},
@@ -211,7 +212,7 @@ def test_late_labels_do_not_depend_on_batches_nor_restarts():
 
     expected = run([len(items)], False)
     text = b"\n".join(expected[0])
-    for words in (b'"read":"matured"', b'"read":"arrival"', b'"reason":"evicted"'):
+    for words in (b'"read":"matured"', b'"read":"arrival"', b'"reason":"evicted"', b'"every":"5s"'):
         assert words in text
     assert all(gone[0])  # some were retired, some evicted
     draw = random.Random(2)

@@ -6,6 +6,7 @@ rows without a label.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
@@ -16,6 +17,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from streamwatch.buckets import Buckets, Every, Stat
 from streamwatch.detectors import DETECTORS
 from streamwatch.detectors.base import Detection, Detector, Watched
 from streamwatch.detectors.river import Adwin, Eddm, Kswin
@@ -269,6 +271,36 @@ def test_a_value_that_is_not_finite_is_refused_and_nothing_of_the_call_is_read(c
         with pytest.raises(ValueError, match="nothing was read"):
             detector.update_one(bad, float(times_s[40]))
     assert msgspec.msgpack.encode(detector.dump()) == state
+
+
+@pytest.mark.parametrize(
+    "cls", [cls for cls in DETECTORS if cls.accepts != {"binary"}], ids=lambda cls: cls.name
+)
+def test_a_detector_reads_the_buckets_of_each_signal_however_the_stream_is_split(cls: Any) -> None:
+    """Of every stat whose values it accepts: they keep the promise of their kind."""
+    read = 0
+    for case, stat in itertools.product(OF_EACH_KIND.values() if cls is Kswin else CASES, get_args(Stat)):
+        every = Every(length="10s", late="3s", stat=stat)
+        try:
+            kind = every.kind(case.kind)
+        except ValueError:
+            continue
+        if kind not in cls.accepts:
+            continue
+        values, times_s = usable(case)
+        results = []
+        for parts in ([slice(0, len(values))], splits(2)):
+            buckets, detector = Buckets(every, kind), settings(cls).build(kind, "both")
+            closed: list[Any] = []
+            for part in parts:
+                taken = buckets.take(values[part], times_s[part])
+                closed += zip(taken.values.tolist(), taken.times_s.tolist(), strict=True)
+                detector.update(taken.values, taken.times_s)
+            results.append((closed, msgspec.msgpack.encode([buckets.dump(), detector.dump()])))
+        assert len(results[0][0]) > 50
+        assert results[0] == results[1]
+        read += 1
+    assert read > 1
 
 
 @EACH_PAIR
