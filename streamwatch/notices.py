@@ -206,7 +206,7 @@ class Notices:
             "stalled": ("partition stalled", "partition moves"),
             "lost": ("records lost", "reads on"),
             "lag": ("lag", "caught up"),
-            "partition": ("key in two partitions", "caught up"),
+            "partition": ("key in two partitions", "key in one partition"),
         }
         begins, ends = reasons[about.kind]
         if blind:

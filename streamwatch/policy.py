@@ -50,7 +50,8 @@ Reason = Literal[
     "unusable values", "no values", "usable again",
     "silenced", "unsilenced",
     "silent", "heard again", "few labels", "labels again", "label buffer full", "room again",
-    "partition stalled", "partition moves", "records lost", "reads on", "lag", "caught up", "key in two partitions",
+    "partition stalled", "partition moves", "records lost", "reads on", "lag", "caught up",
+    "key in two partitions", "key in one partition",
     "retired", "evicted", "removed", "accepted",
     "other direction", "small", "known",
 ]  # fmt: skip

@@ -23,7 +23,7 @@ from streamwatch.execute import Obeyed
 from streamwatch.observer import Observer, Silent, Work
 from streamwatch.plan import Unwatched
 from streamwatch.records import Batch, Commit, Source
-from streamwatch.transports.base import Closed, Idle, Lagging, Opened, Stalled, Transport
+from streamwatch.transports.base import Closed, Idle, Lagging, Listed, Opened, Stalled, Transport
 
 # With 50 or 100 ms a join of the group hung for ever in 4 of 90 starts; with 200 ms and more in none.
 POLL_S = 0.25
@@ -228,7 +228,11 @@ class _Loop:
                     about = About("stalled", place=_place(happening.source))
                     self.notice(happening.task, about, happening.stalled, _stalled(happening))
                 case Lagging():
-                    self.notice(happening.task, About("lag"), happening.lagging, happening.detail)
+                    self.notice(
+                        happening.task, self.lag_of(happening.task), happening.lagging, happening.detail
+                    )
+                case Listed():
+                    self.listed(happening)
                 case Idle():
                     if happening.task in self.tasks:
                         task = self.tasks[happening.task]
@@ -284,6 +288,22 @@ class _Loop:
             task.more = len(part) == self.most_records
             if task.says_something and self.due(task, self.clock()):
                 self.commit(batch.task, task)
+
+    def lag_of(self, task: int) -> About:
+        """Several tasks are behind, and caught up again, each for itself."""
+        return About("lag", place="" if self.config.tasks == "one" else f"task {task}")
+
+    def listed(self, listed: Listed) -> None:
+        task = self.tasks.get(listed.task)
+        if task is None:
+            return
+        said = {
+            one.alert.data.model for one in task.engine.open() if one.alert.data.signal["kind"] == "partition"
+        }
+        for model in sorted(said | listed.models.keys()):
+            wrong = listed.models.get(model, "")
+            detail = wrong or f"the stream keys of {model} lie in one partition each"
+            self.notice(listed.task, About("partition", model), bool(wrong), detail)
 
     def notice(self, number: int, about: About, blind: bool, detail: str) -> None:
         task = self.tasks.get(number)

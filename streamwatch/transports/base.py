@@ -64,7 +64,16 @@ class Idle:
     at_s: float
 
 
-Happening = Opened | Closed | Stalled | Lagging | Idle | Batch
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """All models that the tasks hold state of, each with what is wrong about where it lies ("": nothing). Task `task`
+    tells it."""
+
+    task: int
+    models: Mapping[str, str]
+
+
+Happening = Opened | Closed | Stalled | Lagging | Idle | Listed | Batch
 
 
 @dataclass(frozen=True, slots=True)

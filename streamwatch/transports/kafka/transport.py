@@ -21,7 +21,7 @@ from typing import Any
 from streamwatch.config import Config
 from streamwatch.errors import BrokerUnreachable, StartRefused, TaskLost
 from streamwatch.records import Batch, Commit, Source
-from streamwatch.transports.base import Closed, Happening, Opened, Progress
+from streamwatch.transports.base import Closed, Happening, Listed, Opened, Progress
 from streamwatch.transports.kafka.clients import (
     MAX_POLL_S,
     Clients,
@@ -31,6 +31,7 @@ from streamwatch.transports.kafka.clients import (
 )
 from streamwatch.transports.kafka.errors import translated
 from streamwatch.transports.kafka.intake import feed, hand_out
+from streamwatch.transports.kafka.listing import Listing
 from streamwatch.transports.kafka.membership import JOIN_POLL_S, Membership
 from streamwatch.transports.kafka.partitions import Fetched, RecordsGoneError
 from streamwatch.transports.kafka.producer import TaskProducer
@@ -82,6 +83,7 @@ class KafkaTransport:
         self._out: list[Happening] = []
         self._round = 0
         self._losses = 0
+        self._listing: Listing | None = None
         self._overtaken = 0
         self._handed_at: float | None = None
         self._progress = Progress(ready=False, detail="not connected")
@@ -122,6 +124,9 @@ class KafkaTransport:
 
     def close(self) -> None:
         self._leave("the transport is closed")
+        if self._listing is not None:
+            self._listing.stop()
+            self._listing = None
         self._out.clear()
         self._progress = Progress(ready=False, detail="closed")
 
@@ -145,6 +150,7 @@ class KafkaTransport:
         for task in list(self._tasks.values()):
             if task.steps is not None:
                 self._step(task)
+        self._list(held.membership)
 
     def _connected(self) -> Clients:
         if self._clients is None:
@@ -226,6 +232,15 @@ class KafkaTransport:
             self._out.append(result)
             if all(one.steps is None for one in self._tasks.values()):
                 self._resume_from = None
+
+    def _list(self, membership: Membership) -> None:
+        task = self._tasks.get(0)
+        if self._config.tasks == "one" or task is None or task.steps is not None:
+            return
+        if self._listing is None:
+            self._listing = Listing(self._config, self._count)
+        if (models := self._listing.look(membership.round, self._clock())) is not None:
+            self._out.append(Listed(0, models))
 
     def _hand_out(self, held: Clients, tasks: Sequence[Task]) -> None:
         flows = [task.flow for task in tasks]
