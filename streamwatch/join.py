@@ -47,6 +47,13 @@ _WORDS: Final = "labels:words"
 BLOCK: Final = 256  # words of one record
 
 
+def columns(needs: Needs) -> tuple[str, ...]:
+    """What is kept of a prediction that waits, beside its id and when it came."""
+    features = [f"feature:{name}" for name in sorted(needs.features)]
+    fields = sorted(needs.fields & {"prediction", "score"})
+    return (*fields, *features, "version", "time_s", "topic", "partition", "offset")
+
+
 class Join:
     """`needs`: what performance signals, their `where` and their `by` read of a prediction."""
 
@@ -54,8 +61,7 @@ class Join:
         self._config = config
         self._fields = sorted(needs.fields & {"prediction", "score"})
         self._features = sorted(needs.features)
-        features = [f"feature:{name}" for name in self._features]
-        self._columns = (*self._fields, *features, "version", "time_s", "topic", "partition", "offset")
+        self._columns = columns(needs)
         self._models: dict[str, LateModel] = {}
         self._visited: list[LateModel] = []  # in this batch, by name
         self._due: list[

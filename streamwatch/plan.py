@@ -68,7 +68,7 @@ class Plan:
         self._sketch = sketch
         self.needs = _needs(config.monitors)
         self.needs_of_outcomes = _needs([one for one in config.monitors if one.signal.of_labels])
-        self.cuts = tuple(dict.fromkeys(cut for monitor in config.monitors for cut in _cuts(monitor)))
+        self.cuts = tuple(dict.fromkeys(cut for monitor in config.monitors for cut in cuts_of(monitor)))
         self._digests: dict[tuple[int, int], str] = {}
         self._entries: dict[tuple[Cut, str], tuple[Entry, ...]] = {}
         self._specs: list[ModelSpec] = []
@@ -93,7 +93,7 @@ class Plan:
                     monitor.signal.of_labels and spec.labels is not None,
                 )
                 for position, monitor in enumerate(self.config.monitors)
-                if at[0] in _cuts(monitor)
+                if at[0] in cuts_of(monitor)
                 and (monitor.models is None or key.model in monitor.models)
                 and self._suits(monitor, key.model, spec)
             )
@@ -381,7 +381,7 @@ def cut_of(key: StreamKey) -> Cut:
     return Cut("model" if key.version is None else "version", tuple(name for name, _ in key.segment))
 
 
-def _cuts(monitor: Monitor) -> tuple[Cut, ...]:
+def cuts_of(monitor: Monitor) -> tuple[Cut, ...]:
     return (Cut(monitor.per, ()), *(Cut(monitor.per, by) for by in monitor.by))
 
 

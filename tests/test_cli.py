@@ -146,6 +146,8 @@ def test_check_says_what_a_good_config_does(write: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == (
         "the config of fraud-watch is good: 1 monitor, reads predictions, writes fraud-watch-alerts\n"
+        "memory: about 105 MiB, and 12 KiB for each detector; 222 MiB if there are 10,000 stream keys "
+        "(`max_stream_keys`) of 1 detector\n"
     )
 
 

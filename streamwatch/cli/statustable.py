@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from streamwatch.cli.lines import printable, short
+from streamwatch.cli.lines import about, printable, short
 from streamwatch.cli.status import Late, Open, Status, Window
 from streamwatch.config import Config
 from streamwatch.times import epoch_s
@@ -137,7 +137,7 @@ def _late(model: Late) -> tuple[str, ...]:
         f"{model.waiting:,}",
         f"{model.most:,}",
         "not known yet" if coverage is None else f"{coverage:.1%}",
-        "" if delay_s is None else _about(delay_s),
+        "" if delay_s is None else about(delay_s),
         model.read,
     )
 
@@ -197,15 +197,4 @@ def _ago(time: str, now_s: float) -> str:
     ('12s ago', '2h ago', '60s ahead')
     """
     past_s = now_s - epoch_s(time)
-    return f"{_about(abs(past_s))} {'ago' if past_s >= 0 else 'ahead'}"
-
-
-def _about(time_s: float) -> str:
-    """In the largest unit of which there are two.
-
-    >>> _about(0.4), _about(119.0), _about(7_300.0), _about(172_800.0)
-    ('0s', '119s', '2h', '2d')
-    """
-    units = ((86_400, "d"), (3_600, "h"), (60, "m"))
-    unit_s, unit = next(((unit_s, unit) for unit_s, unit in units if time_s >= 2 * unit_s), (1, "s"))
-    return f"{time_s // unit_s:.0f}{unit}"
+    return f"{about(abs(past_s))} {'ago' if past_s >= 0 else 'ahead'}"

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -14,18 +15,20 @@ import pytest
 import yaml
 from kafka import KafkaProducer
 
+from tests.cli import cli
 from tests.conftest import SharedBroker
 from tests.samples import alert
-from tests.topics import create_topic, produce
+from tests.topics import Written, create_topic, produce
 
 
-def configured(folder: Path, servers: str, name: str) -> Path:
+def configured(folder: Path, servers: str, name: str, **more: object) -> Path:
     path = folder / "config.yaml"
     content = {
         "service": name,
         "kafka": {"bootstrap_servers": servers},
         "inputs": [{"topics": [f"{name}-in"]}],
         "monitors": [{"name": "error-rate", "signal": "error", "detector": "adwin"}],
+        **more,
     }
     path.write_text(yaml.safe_dump(content))
     return path
@@ -89,3 +92,30 @@ def test_check_says_that_the_broker_has_what_it_needs(
         out, text = process.communicate(timeout=60)
     assert (process.returncode, text) == (0, "")
     assert out.splitlines()[-1] == f"the broker at {servers} has what it needs"
+
+
+def test_check_tells_whether_what_waits_for_labels_has_room_at_the_rate_of_the_last_minutes(
+    broker: SharedBroker, unique: str, tmp_path: Path
+) -> None:
+    """600 records in 10 minutes and an hour of waiting: 3,600; what came before does not count."""
+    servers, now_ms = broker.bootstrap_servers, int(time.time() * 1000)
+    create_topic(servers, f"{unique}-in", 2)
+    create_topic(servers, f"{unique}-labels", 2)
+    ages_s = [*range(700, 1_000), *range(1, 591)]
+    at = [
+        Written(b"{}", partition=age_s % 2, timestamp_ms=now_ms - age_s * 1000)
+        for age_s in sorted(ages_s)[::-1]
+    ]
+    produce(servers, f"{unique}-in", at)
+    inputs = [{"topics": [f"{unique}-in"]}, {"topics": [f"{unique}-labels"], "kind": "labels"}]
+    for most, fits in ((4_000, True), (1_000, False)):
+        models = {"fraud": {"labels": {"wait": "1h", "most": most}}}
+        path = configured(tmp_path, servers, unique, inputs=inputs, models=models)
+        done = cli("check", "--connect", path)
+        assert done.exit_code == 0, done.output
+        (line,) = [
+            line for line in (done.stdout if fits else done.stderr).splitlines() if "in the last 10m" in line
+        ]
+        assert "0.98 records a second" in line
+        assert ("4,000 may" if fits else "`sample: 28%` would fit") in line
+        assert line.startswith("warning: ") is not fits

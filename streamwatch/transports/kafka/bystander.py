@@ -101,6 +101,14 @@ class Bystander:
         ends = self._consumer.end_offsets(parts, timeout_ms=int(ANSWER_S * 1000))
         return {Source(part.topic, part.partition): (begins[part], ends[part]) for part in parts}
 
+    def count(self, sources: Sequence[Source], since_s: float) -> int:
+        """Offsets of records from this time on, by their own timestamps; markers of transactions are among them."""
+        wanted = {TopicPartition(*source): int(since_s * 1000) for source in sources}
+        found = self._consumer.offsets_for_times(wanted, timeout_ms=int(ANSWER_S * 1000)) if wanted else {}
+        first = {Source(*part): one.offset for part, one in found.items() if one and one.offset >= 0}
+        bounds = self.bounds(sorted(first))
+        return sum(max(0, stop - first[source]) for source, (_, stop) in bounds.items())
+
     def all(self, sources: Sequence[Source]) -> Iterator[Any]:
         """All that is committed by now."""
         yield from self.between(self.bounds(sources))
