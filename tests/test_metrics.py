@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamwatch.conditions import Kind
-from streamwatch.engine import Condition, Gauge
+from streamwatch.engine import Condition, Engine, Gauge
 from streamwatch.errors import BrokerUnreachable
 from streamwatch.latemodel import Waiting
 from streamwatch.metrics import SNAPSHOT_S, Metrics
 from streamwatch.records import Source
 from streamwatch.transports.base import Opened, Progress, Stalled
-from tests.build import config, monitor
+from tests.build import START_S, config, event, mixed, monitor
 from tests.samples import Clock, alert, gauge, letter, waiting, work
+from tests.talk import pause, silence
 
 CONFIG = config(monitor("error-rate", "error", severity="critical"), monitor("score", "score"))
 
@@ -267,6 +268,33 @@ def test_what_became_of_labels_and_predictions_is_counted(metrics: Metrics) -> N
     assert [value(metrics, name) for name in names] == [7, 4, 5, 2]
     assert counted(metrics, "unjoined_predictions_total") == {("repeated",): 1, ("pushed out",): 3}
     assert value(metrics, "unjoined_predictions_total", reason="without id") == 0
+
+
+def test_an_engine_shows_what_is_silenced_paused_and_waits(metrics: Metrics) -> None:
+    """A blind watcher, of which the drift is not muted; a silent model; predictions that wait."""
+    of = config(
+        monitor("score", "score", blind={"of_last": 10}),
+        monitor("error", "error"),
+        inputs=[{"topics": ["predictions"]}, {"topics": ["labels"], "kind": "labels"}],
+        models={"fraud": {"labels": {"wait": "1h"}}, "*": {}},
+        sight={"silence": "10m"},
+    )
+    unseen = [event(START_S + i, event_id=f"e{i}", score=None) for i in range(1100)]
+    engine = Engine(of)
+    engine.process(mixed(unseen))
+    turned(metrics, Progress(), cast("Any", engine))
+    assert counted(metrics, "open_alerts") == {("score", "warning", "false", "blind"): 1}
+    assert counted(metrics, "waiting_predictions") == {("fraud",): 1100}
+    talk = [silence("s", 0, 9e4, "monitor=score"), pause("p", 0, 9e4, "monitor=error")]
+    engine.process(mixed([*talk, event(START_S + 2000, model="churn")], 1100))
+    later = Metrics(shown=3, clock=Clock(), now=Clock(1_000.0))
+    turned(later, Progress(), cast("Any", engine))
+    assert counted(later, "open_alerts") == {
+        ("score", "warning", "true", "blind"): 1,
+        ("service", "warning", "false", "blind"): 1,
+    }
+    assert counted(later, "conditions") == {("events", "false"): 1}
+    assert counted(later, "paused") == {("error",): 2}
 
 
 def test_a_standby_has_no_monitors(metrics: Metrics) -> None:

@@ -22,7 +22,7 @@ from streamwatch.records import Batch, Commit, Source
 from streamwatch.runner import FORGIVEN_S, Total, backoff_s, run
 from streamwatch.transports.base import Closed, Happening, Idle, Lagging, Opened, Progress, Stalled
 from streamwatch.transports.kafka.lagging import Lag
-from tests.build import START_S, batch, config, event, monitor
+from tests.build import START_S, batch, config, event, mixed, monitor
 from tests.samples import Clock
 
 WATCH = config(monitor("error-rate", "error"), commit_every="1s")
@@ -214,6 +214,26 @@ def test_a_failed_commit_costs_the_task_and_what_it_had_not_committed(error: Pla
         ("restored", 0), [0], (type(error), 0), Closed(0, "its commit failed"), ("restored", 0), [1, 2, 3, 4],
     ]  # fmt: skip
     assert (total.dead_letters, total.commits, total.failures, total.committed) == (5, 2, 1, True)
+
+
+def test_labels_and_what_became_of_them_are_told_once_when_a_commit_fails() -> None:
+    of = config(
+        monitor("error", "error"),
+        inputs=[{"topics": ["predictions"]}, {"topics": ["labels"], "kind": "labels"}],
+        models={"fraud": {"labels": {"wait": "1m"}}},
+        commit_every="0s",
+    )
+    items = [event(START_S, event_id="a", prediction=1), {"event_id": "a", "label": 1}, event(START_S + 90)]
+    works: list[Work] = []
+
+    class Counted(Told):
+        def committed(self, work: Work, seconds: float) -> None:
+            works.append(work)
+
+    script = Script([OPENED, mixed(items)], [OPENED, mixed(items)], commits=[BrokerUnreachable("away")])
+    total = run(script, of, stop=Stop(), observe=Counted(), clock=Clock())
+    assert (total.labels, len(script.refused)) == (1, 1)
+    assert [(work.labels, work.joined["labels"], work.joined["outcomes"]) for work in works] == [(1, 1, 1)]
 
 
 def test_a_failed_poll_is_waited_for_and_keeps_the_task() -> None:
