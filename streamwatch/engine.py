@@ -8,7 +8,7 @@ gave goes on exactly. Commands stand among the records, and act at their place.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -37,7 +37,6 @@ from streamwatch.sketch import Sketch
 from streamwatch.state import pack, unpack
 from streamwatch.traffic import Traffic, merged, plain
 from streamwatch.voice import Voice
-from streamwatch.watcher import BLIND
 from streamwatch.windows import covering
 
 
@@ -89,8 +88,7 @@ class Restored:
 
 
 class Gauge(NamedTuple):
-    """One watcher's present state, for the metrics. `silenced` and `blind_silenced`: all that is open of it and
-    firing, or blind, is marked."""
+    """One watcher's present state, for the metrics. `silenced`: what is open of it is marked."""
 
     model: str
     version: str | None
@@ -105,7 +103,6 @@ class Gauge(NamedTuple):
     blind: bool
     reference: float | None = None
     silenced: bool = False
-    blind_silenced: bool = False
     paused: bool = False
 
 
@@ -358,8 +355,7 @@ class Engine:
                 bool(watcher.drifts),
                 watcher.blindness is not None,
                 None,
-                _all_silenced(said for about, said in watcher.said.items() if about != BLIND),
-                _all_silenced(said for about, said in watcher.said.items() if about == BLIND),
+                any(said.silenced for said in watcher.said.values()),
                 now_s is not None and covering(watcher.applied.skips, now_s) is not None,
             )
             for key, stream in self._ledger.streams.items()
@@ -381,11 +377,6 @@ class Engine:
     def early_labels(self) -> int:
         """Labels that wait for their predictions."""
         return 0 if self._join is None else self._join.early
-
-
-def _all_silenced(said: Iterable[Alert]) -> bool:
-    marks = [alert.silenced for alert in said]
-    return bool(marks) and all(marks)
 
 
 def _joined(outputs: Sequence[Output]) -> Output:

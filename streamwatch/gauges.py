@@ -50,7 +50,7 @@ class Live(Collector):
         watching = Counter(watcher.monitor for watcher in watchers if watcher.n)
         paused = Counter(watcher.monitor for watcher in watchers if watcher.paused)
         firing = Counter((watcher.monitor, watcher.silenced) for watcher in watchers if watcher.open)
-        blind = Counter((watcher.monitor, watcher.blind_silenced) for watcher in watchers if watcher.blind)
+        blind = Counter((watcher.monitor, watcher.silenced) for watcher in watchers if watcher.blind)
         self._monitors = [
             _Monitor(
                 name,

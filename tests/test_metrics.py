@@ -200,9 +200,7 @@ def test_what_is_open_or_blind_is_counted_over_all_watchers_by_monitor_and_sever
 
 
 def test_what_is_silenced_is_counted_apart(metrics: Metrics) -> None:
-    """A watcher may be silenced where it is blind, and not where it drifts."""
-    both = gauge(open=True, blind=True, blind_silenced=True)
-    turned(metrics, Progress(), Watched(both, gauge(version="4", open=True, silenced=True)))
+    turned(metrics, Progress(), Watched(gauge(open=True, blind=True, silenced=True), gauge(open=True)))
     assert counted(metrics, "open_alerts", monitor="error-rate") == {
         ("critical", "false", "firing"): 1,
         ("critical", "true", "firing"): 1,
