@@ -2,6 +2,7 @@
 
     python -m tests.kafka.faults --faults 200 --seed 1          the long version (about 12 minutes)
     python -m tests.kafka.faults --faults 28 --without place    what if this rule did not hold? See `violations`
+    python -m tests.kafka.faults --faults 200 --tasks per_partition    four tasks, labels, and rolling restarts, too
 
 A writer writes events at a steady rate, and commands among them. In the end everything drains, and what the broker
 holds is compared with an undisturbed run in memory over the records read back from the topics: alerts and dead
@@ -26,8 +27,9 @@ from pathlib import Path
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 
+from streamwatch.config import Tasks
 from tests.broker import Broker
-from tests.kafka.stream import SERVICE, SESSION_MS, Writer, create_topics, suite_config
+from tests.kafka.stream import PARTITIONS, SERVICE, SESSION_MS, Writer, create_topics, suite_config
 from tests.kafka.verdict import commanded, differences, live, processed, undisturbed, written
 from tests.kafka.violations import RULES
 from tests.kafka.workers import BrokenError, Workers
@@ -54,12 +56,18 @@ KINDS: dict[tuple[str, str], int] = {  # with their weights; a short run has one
     ("broker", "committing"): 1,
 }
 ESSENTIAL = 11
+# With `tasks: per_partition` all workers are owners, and a rolling restart is one more fault.
+ROLLING: dict[tuple[str, str], int] = {
+    ("roll", "all"): 3,
+    **{kind: weight for kind, weight in KINDS.items() if "standby" not in kind},
+}
 
 
 @dataclass(frozen=True)
 class Fault:
     """act     kill (-9, started anew), stop (SIGSTOP beyond the session, then SIGCONT), broker (kill -9, restart),
-            refuse (the alert topic takes no record for a while)
+            refuse (the alert topic takes no record for a while), roll (SIGTERM to one worker after the other, each
+            started anew)
     place   owner, standby, now: at any moment; else a place in the owner's next transaction, see `worker`
     after_s for a commit under way: how long after its call
     gap_s   the pause before it
@@ -77,12 +85,13 @@ class Fault:
         return f"{self.act} {self.place}"
 
 
-def schedule(seed: int, count: int, only: Sequence[str] = ()) -> list[Fault]:
+def schedule(seed: int, count: int, only: Sequence[str] = (), tasks: Tasks = "one") -> list[Fault]:
     """`only`: these kinds in turn, as "stop write"."""
     draw = random.Random(seed)
-    kinds = list(KINDS)
+    weights = KINDS if tasks == "one" else ROLLING
+    kinds = list(weights)
     first = draw.sample(kinds[:ESSENTIAL], ESSENTIAL) + draw.sample(kinds[ESSENTIAL:], len(kinds) - ESSENTIAL)
-    more = draw.choices(kinds, list(KINDS.values()), k=count)
+    more = draw.choices(kinds, list(weights.values()), k=count)
     if only:
         first = [kind for kind in kinds if " ".join(kind) in only] * count
     return [
@@ -103,6 +112,7 @@ class Outcome:
     seed: int
     without: Sequence[str]
     faults: int
+    tasks: Tasks = "one"
     problems: list[str] = field(default_factory=list)
     hits: Counter[str] = field(default_factory=Counter)
     records: int = 0
@@ -121,9 +131,9 @@ class Outcome:
     def __str__(self) -> str:
         rule = f", without rule {' and '.join(self.without)}" if self.without else ""
         head = (
-            f"seed {self.seed}{rule}: {self.faults} faults in {self.seconds:.0f} s, {self.records} records, "
-            f"{self.alerts} alerts expected ({self.aborted_alerts} more in aborted transactions), "
-            f"{self.dead_letters} dead letters, {self.state_values} values of state"
+            f"seed {self.seed}, tasks: {self.tasks}{rule}: {self.faults} faults in {self.seconds:.0f} s, "
+            f"{self.records} records, {self.alerts} alerts expected ({self.aborted_alerts} more in aborted "
+            f"transactions), {self.dead_letters} dead letters, {self.state_values} values of state"
         )
         said = (
             f"commands: {self.commands.total()} acted ({_listed(self.commands)}), {self.about} about something, "
@@ -158,6 +168,8 @@ class Injector:
                 pid = self._one(fault.place)
                 self._workers.signal(pid, signal.SIGSTOP)
                 self._wake(pid, start, replaced=fault.place == "owner")
+            case "roll", _:
+                self._workers.roll()
             case "broker", "now":
                 self._broker.kill()
                 self._broker.start()
@@ -179,8 +191,11 @@ class Injector:
         if fault.settled:
             self._workers.commit_again(fault.kind)
 
+    def _task(self) -> int:
+        return 0 if self._workers.tasks == "one" else self._draw.randrange(PARTITIONS)
+
     def _one(self, who: str) -> int:
-        owner = self._workers.owner()
+        owner = self._workers.owner(self._task())
         return owner if who == "owner" else self._draw.choice(sorted(self._workers.alive().keys() - {owner}))
 
     def _kill(self, pid: int) -> None:
@@ -189,13 +204,14 @@ class Injector:
 
     def _order(self, fault: Fault) -> int:
         """Have the owner do it in its next transaction; who is not the owner any more is told to forget it."""
+        task = self._task()
         for _ in range(10):
-            pid, start = self._workers.owner(), len(self._workers.lines)
+            pid, start = self._workers.owner(task), len(self._workers.lines)
             self._workers.tell(pid, f"{fault.act} {fault.place} {fault.after_s} {self._broker.pid}")
 
             def over(pid: int = pid, start: int = start) -> bool:
                 done = any(self._workers.since(start, "act", pid=pid))
-                return done or self._workers.holder != pid or pid not in self._workers.alive()
+                return done or self._workers.holders.get(task) != pid or pid not in self._workers.alive()
 
             self._workers.until(over, 60.0, f"{fault.kind} takes place")
             if any(self._workers.since(start, "act", pid=pid)):
@@ -251,17 +267,18 @@ def trial(
     without: Sequence[str] = (),
     only: Sequence[str] = (),
     say: Callable[[str], None] = lambda _: None,
+    tasks: Tasks = "one",
 ) -> Outcome:
     """Run the suite on a broker of its own."""
-    faults = schedule(seed, count, only)
-    outcome = Outcome(seed, without, count)
+    faults = schedule(seed, count, only, tasks)
+    outcome = Outcome(seed, without, count, tasks)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="streamwatch-faults-") as folder, Broker(apart=True) as broker:
         servers = broker.bootstrap_servers
-        create_topics(servers, SERVICE)
-        with Workers(broker, Path(folder), without) as workers:
+        create_topics(servers, SERVICE, tasks)
+        with Workers(broker, Path(folder), without, tasks) as workers:
             injector = Injector(workers, broker, seed)
-            writer = Writer(servers, SERVICE, seed)
+            writer = Writer(servers, SERVICE, seed, tasks)
             writer.start()
             try:
                 workers.until(lambda: any(workers.since(0, "committed")), 60.0, "the first commit")
@@ -287,18 +304,22 @@ def trial(
 
 
 def _judge(servers: str, outcome: Outcome) -> None:
-    config = suite_config(servers, SERVICE)
-    found = live(servers, config)
-    records = processed(servers, found.offsets)
+    config = suite_config(servers, SERVICE, outcome.tasks)
+    found = live(servers, config, 1 if outcome.tasks == "one" else PARTITIONS)
+    records = processed(servers, {source: at for end in found.values() for source, at in end.offsets.items()})
     expected = undisturbed(config, records)
     outcome.problems += differences(expected, found)
-    outcome.records, outcome.alerts = len(records), len(expected.alerts)
-    outcome.dead_letters, outcome.state_values = len(expected.dead_letters), len(expected.state)
+    outcome.records = len(records)
+    outcome.alerts = sum(len(end.alerts) for end in expected.values())
+    outcome.dead_letters = sum(len(end.dead_letters) for end in expected.values())
+    outcome.state_values = sum(len(end.state) for end in expected.values())
     uncommitted = written(servers, config.alerts_topic, "read_uncommitted")
-    outcome.aborted_alerts = len(uncommitted) - len(found.alerts)
-    outcome.commands = Counter(one.command.kind for one in expected.obeyed)
-    outcome.about = sum(one.watchers > 0 for one in expected.obeyed)
-    outcome.commanded = commanded(found.alerts)
+    alerts = [alert for end in found.values() for alert in end.alerts]
+    obeyed = [one for end in expected.values() for one in end.obeyed]
+    outcome.aborted_alerts = len(uncommitted) - len(alerts)
+    outcome.commands = Counter(one.command.kind for one in obeyed)
+    outcome.about = sum(one.watchers > 0 for one in obeyed)
+    outcome.commanded = commanded(alerts)
     outcome.aborted_by = commanded(uncommitted) - outcome.commanded
 
 
@@ -313,11 +334,12 @@ def main() -> None:
         choices=sorted(RULES),
         help="switch these rules of exactly-once off",
     )
-    kinds = [" ".join(kind) for kind in KINDS]
+    parser.add_argument("--tasks", default="one", choices=["one", "per_partition"])
+    kinds = [" ".join(kind) for kind in {**KINDS, **ROLLING}]
     parser.add_argument("--only", nargs="+", default=(), choices=kinds, metavar="KIND", help=", ".join(kinds))
     given = parser.parse_args()
     say = partial(print, flush=True)
-    outcome = trial(given.seed, given.faults, given.without, given.only, say)
+    outcome = trial(given.seed, given.faults, given.without, given.only, say, given.tasks)
     print(outcome, flush=True)
     sys.exit(bool(outcome.problems))
 

@@ -7,10 +7,14 @@ Every model's error rate jumps up or down every few hundred of its events, score
 once and go, and some records cannot be read: firing, settled, reminder, blind, seeing and evicted alerts and dead
 letters, about 20 a second at 400 events a second. Stream time runs at a second an event, so that what takes minutes
 happens.
+
+With `tasks: per_partition` there is a second topic, of labels: early, late, twice and contradicting. Models keep to
+their partition then, and each command is written to every partition.
 """
 
 from __future__ import annotations
 
+import heapq
 import json
 import random
 import threading
@@ -21,7 +25,7 @@ from typing import Any
 from kafka import KafkaProducer
 
 from streamwatch.commands import End
-from streamwatch.config import Config
+from streamwatch.config import Config, Tasks
 from tests.build import START_S, config, event, monitor
 from tests.talk import spoken
 from tests.topics import Written, create_topic
@@ -42,45 +46,94 @@ ABOUT = [
 ]
 ACCEPTED = [("incident=a*",), ("incident=b*", "key=*"), ("monitor=error", "version=", "key=*")]
 FOR_S = (1.0, 60.0, 200.0, 1500.0)
+# Of labels per event: how many are written once, and how long after their event, in events.
+LABELLED = 0.9
+LATE = (-40, 500)
+LABELS = {"wait": "400s", "early": "30s", "absent_means": 0}
 
 
-def suite_config(servers: str, service: str) -> Config:
+def suite_config(servers: str, service: str, tasks: Tasks = "one") -> Config:
     """`idle` is long: nothing may be overtaken, whatever is stopped or away, or live would not equal replay."""
     said = {"settle_after": "5m", "repeat_every": "20m"}
+    labels = {"topics": [f"{service}-labels"], "kind": "labels"}
+    more: dict[str, Any] = (
+        {}
+        if tasks == "one"
+        else {"inputs": [{"topics": [f"{service}-in"]}, labels], "models": {"*": {"labels": LABELS}}}
+    )
     return config(
         monitor("error", "error", {"adwin": {"delta": 0.01}}, by=[["country"]], **said),
         monitor("error-per-version", "error", "ddm", per="version", direction="up", **said),
         monitor("score", "score", blind={"of_last": 20}, **said),
         service=service,
         kafka={"bootstrap_servers": servers, "session_timeout_ms": SESSION_MS},
-        inputs=[{"topics": [f"{service}-in"]}],
+        **{"inputs": [{"topics": [f"{service}-in"]}], **more},
+        tasks=tasks,
         idle="60s",
         start="earliest",
         max_stream_keys=60,
     )
 
 
-def create_topics(servers: str, service: str) -> None:
+def kinds_of(tasks: Tasks) -> tuple[str, ...]:
+    return ("in", "control") if tasks == "one" else ("in", "control", "labels")
+
+
+def create_topics(servers: str, service: str, tasks: Tasks = "one") -> None:
     """One partition of alerts, so that their order is one."""
-    create_topic(servers, f"{service}-in", PARTITIONS)
-    for kind in ("alerts", "dead-letters", "control"):
+    for kind in kinds_of(tasks):
+        create_topic(servers, f"{service}-{kind}", 1 if kind == "control" and tasks == "one" else PARTITIONS)
+    for kind in ("alerts", "dead-letters"):
         create_topic(servers, f"{service}-{kind}")
 
 
-def endless(seed: int) -> Iterator[tuple[str, Written]]:
-    """Records of the topics "in" and "control" with rising times, events at random over the partitions, as of a topic
-    that is keyed by request."""
+def partition_of(model: str) -> int:
+    """A model's own, by the number that its name ends with."""
+    return int(model.rpartition("-")[2].removeprefix("m")) % PARTITIONS
+
+
+def endless(seed: int, tasks: Tasks = "one") -> Iterator[tuple[str, Written]]:
+    """Records of the topics "in", "control" and "labels" with rising times. With `tasks: one` events are at random over
+    the partitions, as of a topic that is keyed by request."""
     draw = random.Random(seed)
     talk = random.Random(seed)
     seen = [0] * MODELS
+    labels: list[tuple[int, int, int, bytes]] = []
     number = 0
     while True:
         now_s = START_S + number
+        now_ms = int(now_s * 1000)
         while talk.random() < SPOKEN:
-            yield "control", Written(_said(talk, number), partition=0, timestamp_ms=int(now_s * 1000))
+            said = _said(talk, number)
+            for partition in range(1 if tasks == "one" else PARTITIONS):
+                yield "control", Written(said, partition=partition, timestamp_ms=now_ms)
         value = _value(draw, number, now_s, seen)
-        yield "in", Written(value, partition=draw.randrange(PARTITIONS), timestamp_ms=int(now_s * 1000))
+        partition = draw.randrange(PARTITIONS)
+        if tasks != "one" and value and b'"event_id"' in value:
+            said_of = json.loads(value)
+            partition = partition_of(said_of["model"])
+            for due, label in _labels(draw, number, said_of):
+                heapq.heappush(labels, (due, len(labels), partition, label))
+            del said_of["label"]
+            value = json.dumps(said_of).encode()
+        while labels and labels[0][0] <= number:
+            _, _, place, label = heapq.heappop(labels)
+            yield "labels", Written(label, partition=place, timestamp_ms=now_ms)
+        yield "in", Written(value, partition=partition, timestamp_ms=now_ms)
         number += 1
+
+
+def _labels(draw: random.Random, number: int, said: dict[str, Any]) -> Iterator[tuple[int, bytes]]:
+    """When, and what. With a negative delay it is there before its event: it names one that is to come."""
+    if draw.random() > LABELLED:
+        return
+    for label in (0, 1)[: 2 if draw.random() < 0.1 else 1]:
+        delay = draw.randint(*LATE)
+        name = said["event_id"] if delay >= 0 else f"e{number - delay}"
+        body = {"event_id": name, "model": said["model"], "label": label}
+        yield number + max(0, delay), json.dumps(body).encode()
+    if draw.random() < 0.01:
+        yield number, draw.choice([b"{", b'{"label": 1}', b""])
 
 
 def _said(draw: random.Random, number: int) -> bytes | None:
@@ -114,17 +167,20 @@ def _value(draw: random.Random, number: int, now_s: float, seen: list[int]) -> b
     return json.dumps(event(now_s, **fields)).encode()
 
 
-def closing(last_ms: int) -> list[tuple[str, Written]]:
+def closing(last_ms: int, tasks: Tasks = "one") -> list[tuple[str, Written]]:
     """A later record for each partition: all before them can go on without waiting."""
     later_ms = last_ms + 1000
-    values = [event(later_ms / 1000, model="closing", prediction=0, label=0)] * PARTITIONS
     last = End(id="last", author="ana", of="none").message().value
+    models = ["closing" if tasks == "one" else f"closing-{partition}" for partition in range(PARTITIONS)]
+    of_kind = {
+        "control": [last] * (1 if tasks == "one" else PARTITIONS),
+        "in": [json.dumps(event(later_ms / 1000, model=m, prediction=0, label=0)).encode() for m in models],
+        "labels": [b'{"event_id": "none", "label": 1}'] * PARTITIONS,
+    }
     return [
-        ("control", Written(last, partition=0, timestamp_ms=later_ms)),
-        *(
-            ("in", Written(json.dumps(value).encode(), partition=partition, timestamp_ms=later_ms))
-            for partition, value in enumerate(values)
-        ),
+        (kind, Written(value, partition=partition, timestamp_ms=later_ms))
+        for kind in kinds_of(tasks)
+        for partition, value in enumerate(of_kind[kind])
     ]
 
 
@@ -134,9 +190,9 @@ class Writer(threading.Thread):
     `closed`: all of it arrived.
     """
 
-    def __init__(self, servers: str, service: str, seed: int) -> None:
+    def __init__(self, servers: str, service: str, seed: int, tasks: Tasks = "one") -> None:
         super().__init__(name="writer", daemon=True)
-        self._servers, self._service, self._seed = servers, service, seed
+        self._servers, self._service, self._seed, self._tasks = servers, service, seed, tasks
         self._over = threading.Event()
         self.closed = False
 
@@ -146,13 +202,13 @@ class Writer(threading.Thread):
             reconnect_backoff_max_ms=500,
         )  # fmt: skip
         began, last_ms, events = time.monotonic(), 0, 0
-        for kind, record in endless(self._seed):
+        for kind, record in endless(self._seed, self._tasks):
             events += kind == "in"
             if self._over.wait(max(0.0, began + events / RATE - time.monotonic())):
                 break
             self._send(producer, kind, record)
             last_ms = record.timestamp_ms or 0
-        for kind, record in closing(last_ms):
+        for kind, record in closing(last_ms, self._tasks):
             self._send(producer, kind, record)
         producer.flush(timeout=60)
         producer.close(timeout=10)

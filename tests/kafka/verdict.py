@@ -1,28 +1,39 @@
-"""What the fault suite compares: what the broker holds in the end with an undisturbed run over the same records."""
+"""What the fault suite compares: what the broker holds in the end with an undisturbed run over the same records.
+
+Outputs of different tasks have no order among them: each task is compared for itself. What waits for labels is cut into
+chunks as commits happen to fall, so it is compared by what becomes of it: both engines are given one more event, so
+late that all that waits is read, and must say the same then and have the same state.
+"""
 
 from __future__ import annotations
 
 import json
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 
+from streamwatch import conditions
 from streamwatch.config import Config
 from streamwatch.control import STATE_KEY
+from streamwatch.engine import Engine
 from streamwatch.execute import Obeyed
+from streamwatch.join import PREFIX
 from streamwatch.observer import Silent, Work
-from streamwatch.records import Message, Source
+from streamwatch.records import Batch, Message, Source
 from streamwatch.runner import run
 from streamwatch.state import unpack
 from streamwatch.transports.base import Opened
 from streamwatch.transports.kafka.transport import KafkaTransport
 from streamwatch.transports.memory import MemoryTransport, Record
 from streamwatch.transports.order import kinds
+from streamwatch.transports.tasks import by_task
 from tests.broker import wait_until
+from tests.build import START_S, batch, event
+from tests.kafka.stream import partition_of
 from tests.topics import read_committed
 
 SHOWN = 10
@@ -31,8 +42,8 @@ COMMANDED = ("accepted", "silenced", "unsilenced")
 
 @dataclass(frozen=True)
 class End:
-    """Outputs in their order, and the state by name as plain values; "mark" is the engine's part of the mark.
-    `obeyed`: the commands, where that is known."""
+    """Of one task: outputs in their order, and the state by name as plain values; "mark" is the engine's part of the
+    mark. `obeyed`: the commands, where that is known."""
 
     alerts: list[Message]
     dead_letters: list[Message]
@@ -41,31 +52,48 @@ class End:
     obeyed: list[Obeyed] = field(default_factory=list)
 
 
+Ends = Mapping[int, End]
+
+
 class Heard(Silent):
-    """The commands that were obeyed and committed."""
+    """The commands that were obeyed and committed, by task."""
 
     def __init__(self) -> None:
-        self.obeyed: list[Obeyed] = []
+        self.obeyed: defaultdict[int, list[Obeyed]] = defaultdict(list)
 
     def committed(self, work: Work, seconds: float) -> None:
-        self.obeyed += work.obeyed
+        self.obeyed[work.task] += work.obeyed
 
 
-def live(servers: str, config: Config) -> End:
+def live(servers: str, config: Config, tasks: int = 1) -> dict[int, End]:
     """Read from the broker, after all workers have ended. Its state is that of a fresh restore."""
     transport = KafkaTransport(config)
+    opened: dict[int, Opened] = {}
+
+    def all_opened() -> bool:
+        opened.update({one.task: one for one in transport.poll(0.25) if isinstance(one, Opened)})
+        return len(opened) == tasks
+
     try:
-        (opened,) = wait_until(
-            lambda: [h for h in transport.poll(0.25) if isinstance(h, Opened)], 60.0, "a fresh restore"
-        )
+        wait_until(all_opened, 60.0, "a fresh restore of all tasks")
     finally:
         transport.close()
-    return End(
-        written(servers, config.alerts_topic),
-        written(servers, config.dead_letters_topic),
-        values(opened.state, opened.mark),
-        opened.offsets,
-    )
+    alerts = _by_task(config, written(servers, config.alerts_topic))
+    letters = _by_task(config, written(servers, config.dead_letters_topic))
+    return {
+        task: End(alerts[task], letters[task], values(config, task, one.state, one.mark), one.offsets)
+        for task, one in sorted(opened.items())
+    }
+
+
+def _by_task(config: Config, messages: Sequence[Message]) -> defaultdict[int, list[Message]]:
+    """Alerts tell their task by their model, dead letters by their partition."""
+    found: defaultdict[int, list[Message]] = defaultdict(list)
+    for message in messages:
+        body = json.loads(message.value or b"")
+        place = body["partition"] if "partition" in body else partition_of(body["subject"])
+        found[0 if config.tasks == "one" else place].append(message)
+    return found
 
 
 def written(servers: str, topic: str, isolation_level: str = "read_committed") -> list[Message]:
@@ -73,18 +101,23 @@ def written(servers: str, topic: str, isolation_level: str = "read_committed") -
     return [Message(r.key, r.value, tuple((name, value) for name, value in r.headers)) for r in records]
 
 
-def undisturbed(config: Config, records: Sequence[Record]) -> End:
+def undisturbed(config: Config, records: Sequence[Record]) -> dict[int, End]:
     """The same records through the same loop, in memory."""
-    transport = MemoryTransport(records, batch_size=1_000, kinds=kinds(config))
+    transport = MemoryTransport(records, batch_size=1_000, kinds=kinds(config), tasks=config.tasks)
     heard = Heard()
     run(transport, config, stop=threading.Event(), observe=heard)
-    return End(
-        transport.alert_messages,
-        transport.dead_letter_messages,
-        values(transport.state, transport.mark),
-        transport.offsets,
-        heard.obeyed,
-    )
+    alerts = _by_task(config, transport.alert_messages)
+    letters = _by_task(config, transport.dead_letter_messages)
+    return {
+        task: End(
+            alerts[task],
+            letters[task],
+            values(config, task, transport.states[task], transport.marks[task]),
+            {source: transport.offsets[source] for source in sources},
+            heard.obeyed[task],
+        )
+        for task, sources in by_task(config.tasks, transport.offsets).items()
+    }
 
 
 def processed(servers: str, offsets: Mapping[Source, int]) -> list[Record]:
@@ -103,18 +136,44 @@ def commanded(alerts: Sequence[Message]) -> Counter[str]:
     return Counter({reason: reasons[reason] for reason in COMMANDED if reason in reasons})
 
 
-def values(state: Mapping[str, bytes], mark: bytes) -> dict[str, Any]:
-    return {
-        **{
-            name: unpack(STATE_KEY if name == STATE_KEY else "key", data, name)
-            for name, data in state.items()
-        },
-        "mark": unpack("mark", mark, "mark"),
-    }
+def values(config: Config, task: int, state: Mapping[str, bytes], mark: bytes) -> dict[str, Any]:
+    found = _unpacked({name: data for name, data in state.items() if not name.startswith(PREFIX)})
+    found["mark"] = unpack("mark", mark, "mark")
+    if len(found) <= len(state):
+        engine = Engine.restore(config, task, state, mark)
+        output = engine.process(_late(config, task))
+        found["said of what waited"] = [json.loads(alert.message().value or b"") for alert in output.alerts]
+        changed = {name: data for name, data in engine.changes().items() if data is not None}
+        after = _unpacked({name: data for name, data in changed.items() if not name.startswith(PREFIX)})
+        found |= {f"after what waited: {name}": value for name, value in after.items()}
+    return found
 
 
-def differences(expected: End, found: End) -> list[str]:
+def _unpacked(state: Mapping[str, bytes]) -> dict[str, Any]:
+    own = (STATE_KEY, conditions.STATE_KEY)
+    return {name: unpack(name if name in own else "key", data, name) for name, data in state.items()}
+
+
+def _late(config: Config, task: int) -> Batch:
+    """An event in a month."""
+    at_s = START_S + 30 * 86_400.0
+    one = batch([event(at_s, event_id="last", model=f"last-{task}", prediction=0)], offset=10**9)
+    return replace(one, task=task, sources=(Source(config.input_topics[0], task),))
+
+
+def differences(expected: Ends, found: Ends) -> list[str]:
     """One line for each thing that is not as it would be undisturbed; none if all is equal."""
+    if expected.keys() != found.keys():
+        return [f"tasks: expected {sorted(expected)}, found {sorted(found)}"]
+    many = len(expected) > 1
+    return [
+        f"task {task}: {line}" if many else line
+        for task in sorted(expected)
+        for line in _differences(expected[task], found[task])
+    ]
+
+
+def _differences(expected: End, found: End) -> list[str]:
     return [
         *_messages("alerts", expected.alerts, found.alerts),
         *_messages("dead letters", expected.dead_letters, found.dead_letters),

@@ -1,6 +1,6 @@
 """One worker of the fault suite: the real loop on the real transport, which can be told to break at a given place.
 
-    python -m tests.kafka.worker SERVERS SERVICE SLOT JOURNAL [--without RULE ...]
+    python -m tests.kafka.worker SERVERS SERVICE SLOT JOURNAL [--tasks per_partition] [--without RULE ...]
 
 It appends what happens to the journal, a file that all workers share, one JSON object a line. It reads orders from
 its standard input, `ACT PLACE AFTER_S PID`, carried out when the owner's next transaction comes to that place, so
@@ -62,13 +62,13 @@ class Journal(Silent):
         os.write(self._file, json.dumps(line).encode()[:4000] + b"\n")
 
     def opened(self, opened: Opened) -> None:
-        self.say("opened", offsets=offsets_text(opened.offsets))
+        self.say("opened", task=opened.task, offsets=offsets_text(opened.offsets))
 
     def restored(self, task: int, restored: Restored, seconds: float) -> None:
-        self.say("restored", keys=restored.keys, seconds=round(seconds, 3))
+        self.say("restored", task=task, keys=restored.keys, seconds=round(seconds, 3))
 
     def closed(self, closed: Closed) -> None:
-        self.say("closed", reason=closed.reason)
+        self.say("closed", task=closed.task, reason=closed.reason)
 
     def failed(self, error: PlatformError, task: int | None, retry_in_s: float) -> None:
         self.say("failed", task=task, error=type(error).__name__, text=str(error)[:500])
@@ -135,7 +135,8 @@ class Ordered(TaskProducer):
         self._orders.reach("committing", self._records)
         super().commit()
         self._orders.reach("committed", self._records)
-        self._journal.say("committed", offsets=offsets_text(self._offsets), records=self._records)
+        task = int(self.name.rpartition("-")[2])
+        self._journal.say("committed", task=task, offsets=offsets_text(self._offsets), records=self._records)
 
 
 class Listening(KafkaTransport):
@@ -143,17 +144,18 @@ class Listening(KafkaTransport):
 
     def __init__(self, config: Config, journal: Journal, make_producer: Callable[..., TaskProducer]) -> None:
         super().__init__(config, make_producer=make_producer)
-        self._control = Source(config.control_topic, 0)
+        self._control = config.control_topic
         self._journal = journal
 
     def poll(self, timeout_s: float) -> Sequence[Happening]:
         happenings = super().poll(timeout_s)
         for batch in happenings:
-            if isinstance(batch, Batch) and self._control in batch.sources:
-                rows = batch.source == batch.sources.index(self._control)
+            control = Source(self._control, batch.task) if isinstance(batch, Batch) else None
+            if isinstance(batch, Batch) and control in batch.sources:
+                rows = batch.source == batch.sources.index(control)
                 if rows.any():
                     first, last = batch.offset[rows].min(), batch.offset[rows].max()
-                    self._journal.say("heard", first=int(first), last=int(last))
+                    self._journal.say("heard", task=batch.task, first=int(first), last=int(last))
         return happenings
 
 
@@ -163,6 +165,7 @@ def main() -> None:
     parser.add_argument("service")
     parser.add_argument("slot", type=int)
     parser.add_argument("journal", type=Path)
+    parser.add_argument("--tasks", default="one", choices=["one", "per_partition"])
     parser.add_argument("--without", nargs="+", default=(), choices=sorted(RULES))
     given = parser.parse_args()
     journal = Journal(given.journal, given.slot)
@@ -171,7 +174,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     threading.Thread(target=orders.listen, daemon=True).start()
 
-    config = suite_config(given.servers, given.service)
+    config = suite_config(given.servers, given.service, given.tasks)
     producer = violating(given.without, Ordered)
 
     def make_producer(make: Callable[[], Any], name: str) -> TaskProducer:

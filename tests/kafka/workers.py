@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from streamwatch.config import Tasks
 from tests.broker import Broker
-from tests.kafka.stream import SERVICE
+from tests.kafka.stream import SERVICE, kinds_of
 from tests.topics import high_watermarks
 
 T = TypeVar("T")
@@ -30,20 +31,25 @@ class Workers:
     """Three workers on one broker, and their journal. What ends by kill -9 is started anew; none is left when it is
     left.
 
-    `may_be_refused`: one that ends because the broker refuses it is no surprise now.
+    holders         the pid that has a task, by task
+    may_be_refused  one that ends because the broker refuses it is no surprise now
     """
 
-    def __init__(self, broker: Broker, folder: Path, without: Sequence[str] = ()) -> None:
+    def __init__(
+        self, broker: Broker, folder: Path, without: Sequence[str] = (), tasks: Tasks = "one"
+    ) -> None:
         self.broker = broker
         self.folder = folder
         self.without = without
+        self.tasks = tasks
         self.lines: list[dict[str, Any]] = []
         self._processes: list[subprocess.Popen[str] | None] = [None] * WORKERS
         self._starts = itertools.count()
         self._journal = folder / "journal.jsonl"
         self._journal.touch()
         self._read_to = 0
-        self.holder: int | None = None
+        self.holders: dict[int, int] = {}
+        self._ending: set[int] = set()
         self.may_be_refused = False
 
     def __enter__(self) -> Workers:
@@ -68,7 +74,12 @@ class Workers:
             SERVICE,
             str(slot),
         ]
-        command += [str(self._journal), *(["--without", *self.without] if self.without else [])]
+        command += [
+            str(self._journal),
+            "--tasks",
+            self.tasks,
+            *(["--without", *self.without] if self.without else []),
+        ]
         with (self.folder / f"worker-{slot}-{next(self._starts)}.err").open("w") as errors:
             # A group of its own: a stopped worker is ended by the kernel when this process is gone.
             self._processes[slot] = subprocess.Popen(
@@ -89,16 +100,17 @@ class Workers:
         for line in map(json.loads, new.splitlines()):
             self.lines.append(line)
             pid = line["pid"]
+            task = line.get("task")
             if line["event"] in ("opened", "committed"):
-                self.holder = pid
-            elif self.holder == pid and (line["event"] == "closed" or line.get("task") is not None):
-                self.holder = None
+                self.holders[task] = pid
+            elif line["event"] in ("closed", "failed") and self.holders.get(task) == pid:
+                del self.holders[task]
         for slot, process in enumerate(self._processes):
             if process is None or process.poll() is None:
                 continue
-            if process.returncode != -signal.SIGKILL and not (
-                self.may_be_refused and process.returncode == 3
-            ):
+            asked = process.pid in self._ending and process.returncode == 0
+            refused = self.may_be_refused and process.returncode == 3
+            if process.returncode != -signal.SIGKILL and not asked and not refused:
                 raise BrokenError(
                     f"worker {slot} (pid {process.pid}) ended by itself with {process.returncode}"
                 )
@@ -123,7 +135,9 @@ class Workers:
     def heard_again(self) -> int:
         """How many commands were handed out more than once: in a batch that was processed again."""
         times = Counter(
-            offset for line in self.since(0, "heard") for offset in range(line["first"], line["last"] + 1)
+            (line["task"], offset)
+            for line in self.since(0, "heard")
+            for offset in range(line["first"], line["last"] + 1)
         )
         return sum(count > 1 for count in times.values())
 
@@ -132,13 +146,27 @@ class Workers:
         mark = len(self.lines)
         self.until(lambda: any(self.since(mark, "committed")), 90.0, f"a commit after {after}")
 
-    def owner(self) -> int:
+    def owner(self, task: int = 0) -> int:
         """The pid of the worker that has the task; waits for one."""
 
         def found() -> int | None:
-            return self.holder if self.holder in self.alive() else None
+            return self.holders.get(task) if self.holders.get(task) in self.alive() else None
 
-        return self.until(found, 90.0, "somebody owns the task") or 0
+        return self.until(found, 90.0, f"somebody owns task {task}") or 0
+
+    def roll(self) -> None:
+        """One after the other is asked to end, ends committed, and is started again."""
+        for slot in range(WORKERS):
+            pid = next(pid for pid, at in self.alive().items() if at == slot)
+            start = len(self.lines)
+            self._ending.add(pid)
+            self.signal(pid, signal.SIGTERM)
+            self.until(lambda pid=pid: pid not in self.alive(), 15.0, f"worker {slot} ends after SIGTERM")  # type: ignore[misc]
+            self.until(
+                lambda slot=slot, start=start: any(self.since(start, "started", slot=slot)),  # type: ignore[misc]
+                30.0,
+                f"worker {slot} is started again",
+            )
 
     def signal(self, pid: int, number: signal.Signals) -> None:
         slot = self.alive().get(pid)
@@ -159,13 +187,17 @@ class Workers:
         # The closing records wait for each other.
         wanted = {
             f"{part.topic}/{part.partition}": end - 1
-            for kind in ("in", "control")
+            for kind in kinds_of(self.tasks)
             for part, end in high_watermarks(self.broker.bootstrap_servers, f"{SERVICE}-{kind}").items()
         }
 
         def reached() -> bool:
-            known = [line["offsets"] for line in self.lines if line["event"] in ("committed", "opened")]
-            return bool(known) and all(known[-1].get(p, 0) >= end for p, end in wanted.items())
+            known: dict[int, dict[str, int]] = {}
+            for line in self.lines:
+                if line["event"] in ("committed", "opened"):
+                    known[line["task"]] = line["offsets"]
+            offsets = {place: offset for of_task in known.values() for place, offset in of_task.items()}
+            return all(offsets.get(p, 0) >= end for p, end in wanted.items())
 
         self.until(reached, 90.0, f"everything is committed ({wanted})")
         for process in self._processes:

@@ -116,6 +116,6 @@ def _told(keys: list[StreamKey], numbers: list[int], topic: str) -> str:
     more = f" and {len(keys) - NAMED} more" if len(keys) > NAMED else ""
     return (
         f"{', '.join(map(str, keys[:NAMED]))}{more} in partitions {', '.join(map(str, numbers))} of {topic}: the "
-        "topics are not keyed by model, so several tasks watch a part of it each. Key them by model, or take tasks: one, "
-        "under a new service name"
+        "topics are not keyed by model, so several tasks watch a part of it each. Key them by model, or take "
+        "tasks: one, under a new service name"
     )
