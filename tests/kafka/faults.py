@@ -233,19 +233,16 @@ class Injector:
 
     def _refuse(self) -> bool:
         """Whether somebody noticed."""
-        self._workers.may_be_refused = True
         start = len(self._workers.lines)
 
         def noticed() -> bool:
-            return any(line["event"] in ("refused", "failed") for line in self._workers.lines[start:])
+            return any(self._workers.too_large(start))
 
         self._limit_alerts("100")
         deadline = time.monotonic() + 5.0
         self._workers.until(lambda: noticed() or time.monotonic() > deadline, 10.0, "the alert topic refuses")
         self._limit_alerts("1000000")
-        # Who was refused at the last moment may still be on its way out.
         self._workers.commit_again("the refusal")
-        self._workers.may_be_refused = False
         return noticed()
 
     def _limit_alerts(self, limit: str) -> None:

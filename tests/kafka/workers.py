@@ -31,8 +31,7 @@ class Workers:
     """Three workers on one broker, and their journal. What ends by kill -9 is started anew; none is left when it is
     left.
 
-    holders         the pid that has a task, by task
-    may_be_refused  one that ends because the broker refuses it is no surprise now
+    `holders`: the pid that has a task, by task.
     """
 
     def __init__(
@@ -50,7 +49,6 @@ class Workers:
         self._read_to = 0
         self.holders: dict[int, int] = {}
         self._ending: set[int] = set()
-        self.may_be_refused = False
 
     def __enter__(self) -> Workers:
         for slot in range(WORKERS):
@@ -109,7 +107,7 @@ class Workers:
             if process is None or process.poll() is None:
                 continue
             asked = process.pid in self._ending and process.returncode == 0
-            refused = self.may_be_refused and process.returncode == 3
+            refused = process.returncode == 3 and any(self.too_large(0, process.pid))
             if process.returncode != -signal.SIGKILL and not asked and not refused:
                 raise BrokenError(
                     f"worker {slot} (pid {process.pid}) ended by itself with {process.returncode}"
@@ -131,6 +129,16 @@ class Workers:
     def since(self, start: int, event: str, **equal: Any) -> Iterator[dict[str, Any]]:
         wanted = {"event": event, **equal}
         return (line for line in self.lines[start:] if wanted.items() <= line.items())
+
+    def too_large(self, start: int, pid: int | None = None) -> Iterator[dict[str, Any]]:
+        """Of those lines that say that the alert topic refused a record."""
+        return (
+            line
+            for line in self.lines[start:]
+            if line["event"] in ("refused", "failed")
+            and "MessageSizeTooLarge" in line["text"]
+            and pid in (None, line["pid"])
+        )
 
     def heard_again(self) -> int:
         """How many commands were handed out more than once: in a batch that was processed again."""
