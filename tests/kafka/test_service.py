@@ -185,7 +185,8 @@ def test_a_broker_that_is_away_is_waited_for(own_broker: Broker, unique: str, tm
         produce(servers, topic, [GOOD, BAD])
         running.line("dead letter")
 
-        own_broker.kill()
+        # Stopped in order this time, as for an upgrade: then clients are told of it, and ask for the new leader.
+        own_broker.stop()
         wait_until(lambda: not running.ready(), 60.0, "not ready without the broker")
         assert running.get("/livez").status_code == 200
         before = len(running.lines)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kafka import TopicPartition
+from kafka.errors import KafkaError
 from kafka.metrics.measurable_stat import AbstractMeasurableStat
 
 from streamwatch.records import Source
@@ -70,11 +71,17 @@ class Partitions:
             self._consumer.seek(part, offsets[Source(part.topic, part.partition)])
 
     def position(self, source: Source) -> int | None:
-        """The next offset to be fetched; past control markers, which no record shows."""
+        """The next offset to be fetched; past control markers, which no record shows. None: not known just now, because
+        a leader that has changed must be asked first, and nobody answers (a broker that was stopped, say)."""
         part = TopicPartition(*source)
         if part not in self._consumer.assignment():
             return None
-        position: int | None = self._consumer.position(part, timeout_ms=1000)
+        try:
+            position: int | None = self._consumer.position(part, timeout_ms=1000)
+        except KafkaError as error:
+            if not error.retriable:
+                raise
+            return None
         return position
 
     def highwater(self, source: Source) -> int | None:
