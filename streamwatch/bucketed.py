@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from streamwatch.buckets import Buckets
+from streamwatch.buckets import Buckets, Taken
 from streamwatch.config import Monitor
 from streamwatch.detectors.base import Detector
 from streamwatch.series import Floats, Kind, Reading
@@ -18,7 +18,8 @@ from streamwatch.signals import Signal
 from streamwatch.watcher import Found, Rows, Watcher
 from streamwatch.windows import touching
 
-SHORT = 16  # runs of at most this many rows are read value by value: arrays cost more there
+MOST_HELD = 64  # values that wait until they are read
+SHORT = 8  # runs of at most this many rows are read value by value: arrays cost more there
 
 
 class Bucketed(Watcher):
@@ -41,45 +42,69 @@ class Bucketed(Watcher):
 
     @property
     def quiet(self) -> int:
-        """When a bucket closes is a matter of times, not of how many values come."""
-        return 0
+        """As that of a watcher, of values whose times are within `quiet_s`."""
+        if self.sketch is not None or self.applied.skips or self.eyes.blind:
+            return 0
+        return MOST_HELD
+
+    @property
+    def quiet_s(self) -> tuple[float, float]:
+        return self.buckets.quiet_s
+
+    def read_quiet(self, values: Floats, times_s: Floats) -> None:
+        taken, looks = self.buckets.take(values, times_s), self.eyes.read_usable(len(values))
+        if looks or taken.late is not None or len(taken.values):
+            raise RuntimeError(f"{self.label}: {looks} {taken} in what was said to be quiet")
 
     def read(self, reading: Reading, times_s: Floats, rows: Rows) -> list[Found]:
         if len(rows) <= SHORT:
             return self._read_few(reading, times_s, rows)
-        values = reading.values[rows]
-        usable = ~np.isnan(values)
-        at = np.flatnonzero(usable)
-        taken = self.buckets.take(values[at], times_s[rows[at]])
+        values, times_s = reading.values[rows], times_s[rows]
+        if reading.whole:
+            taken = self.buckets.take(values, times_s)
+            if taken.late is None:
+                found = [Found(int(rows[at]), look) for at, look in self.eyes.read_usable(len(rows))]
+                return found + self._closed(taken, rows)
+            usable, read = np.ones(len(rows), dtype=np.bool_), np.arange(len(rows))
+        else:
+            usable = ~np.isnan(values)
+            read = np.flatnonzero(usable)
+            taken = self.buckets.take(values[read], times_s[read])
         unusable = reading.unusable[rows]
         if taken.late is not None:
-            unusable[at[taken.late]] = True
-            usable[at[taken.late]] = False
-        expected = reading.expected[rows] | unusable | usable
+            unusable[read[taken.late]] = True
+            usable[read[taken.late]] = False
         self.unusable += int(unusable.sum())
+        expected = reading.expected[rows] | unusable | usable
         looks = self.eyes.read(usable[expected], unusable[expected])
         found = [Found(int(rows[expected][index]), look) for index, look in looks]
-        closed = zip(
-            taken.values.tolist(), taken.times_s.tolist(), rows[at[taken.positions]].tolist(), strict=True
-        )
-        return found + self._detect(closed)
+        return found + self._closed(taken, rows[read])
+
+    def _closed(self, taken: Taken, rows: Rows) -> list[Found]:
+        if not len(taken.values):
+            return []
+        at = rows[taken.positions].tolist()
+        return self._detect(zip(taken.values.tolist(), taken.times_s.tolist(), at, strict=True))
 
     def _read_few(self, reading: Reading, times_s: Floats, rows: Rows) -> list[Found]:
         found: list[Found] = []
-        for row in rows.tolist():
-            value = float(reading.values[row])
-            usable, unusable = value == value, bool(reading.unusable[row])  # NaN is not
-            closed: list[tuple[float, float]] = []
+        columns = reading.values[rows].tolist(), times_s[rows].tolist(), rows.tolist()
+        for value, time_s, row in zip(*columns, strict=True):
+            usable, unusable = value == value, False  # NaN is not
+            closed: list[tuple[float, float]] | None = None
             if usable:
-                late, closed = self.buckets.take_one(value, float(times_s[row]))
-                usable, unusable = not late, late
-            elif not unusable and not reading.expected[row]:
-                continue
+                closed = self.buckets.take_one(value, time_s)
+                usable, unusable = closed is not None, closed is None
+            else:
+                unusable = bool(reading.unusable[row])
+                if not unusable and not reading.expected[row]:
+                    continue
             self.unusable += unusable
             look = self.eyes.read_one(usable, unusable)
             if look is not None:
                 found.append(Found(row, look))
-            found += self._detect((of, time_s, row) for of, time_s in closed)
+            if closed:
+                found += self._detect((of, start_s, row) for of, start_s in closed)
         return found
 
     def _detect(self, closed: Iterable[tuple[float, float, int]]) -> list[Found]:

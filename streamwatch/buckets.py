@@ -14,6 +14,7 @@ fall into calls. Measured: 0.02 us a value in calls of 1,000, 0.9 us for one alo
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
@@ -31,8 +32,10 @@ from streamwatch.units import Seconds, duration
 
 Stat = Literal["mean", "share", "count"]
 MOST = 100  # lengths that a bucket may wait for late values: so many are open at once, and stand in the state
-SPARSE = 1024  # of so many numbers more than values, most have none: they are sorted, not counted off
+FEW = 16  # runs of values of one bucket each are added up by themselves, more of them at once
+MARGIN_S = 0.001  # wider than any rounding of times
 NEVER = float("-inf")
+NOWHERE = np.empty(0, dtype=np.int64)
 
 
 class Every(BaseModel):
@@ -115,29 +118,27 @@ class Taken(NamedTuple):
     positions: npt.NDArray[np.int64]
 
 
-class TakenOne(NamedTuple):
-    """The same of one value; `closed`: values and times."""
-
-    late: bool
-    closed: list[tuple[float, float]]
-
-
-class _Open(NamedTuple):
+class _Open:
     """A bucket that waits: how many values, and the sum of what they are above `base`. Real values are added up from
     their first: the mean of equal values is exactly that value, and not a scale that a detector could learn."""
 
-    n: int
-    total: float
-    base: float
+    __slots__ = ("base", "n", "total")
+
+    def __init__(self, n: int, total: float, base: float) -> None:
+        self.n = n
+        self.total = total
+        self.base = base
 
 
 class Buckets:
     """Of one watcher, whose detector reads values of `kind`."""
 
-    __slots__ = ("_closed", "_from", "_open", "_peak_s", "_real", "every")
+    __slots__ = ("_closed", "_from", "_late_s", "_length_s", "_open", "_peak_s", "_real", "every")
 
     def __init__(self, every: Every, kind: Kind) -> None:
         self.every = every
+        self._length_s = every.length
+        self._late_s = every.late
         self._real = kind == "real"
         self._open: dict[int, _Open] = {}
         self._peak_s = NEVER
@@ -148,65 +149,99 @@ class Buckets:
         """Read what comes from now on; what is closed stays closed."""
         self._open.clear()
         if self.every.stat == "count" and self._peak_s != NEVER:
-            self._from = math.floor(self._peak_s / self.every.length) + 1
+            self._from = math.floor(self._peak_s / self._length_s) + 1
+
+    @property
+    def quiet_s(self) -> tuple[float, float]:
+        """Values of times from one to another close no bucket, and none of them is too late; (0, 0): not known."""
+        if self._closed == NEVER:
+            return 0.0, 0.0
+        start_s = self._closed * self._length_s
+        return start_s + MARGIN_S, start_s + self._length_s + self._late_s - MARGIN_S
 
     def take(self, values: Floats, times_s: Floats) -> Taken:
         """Read n finite values of the kind, in the order in which they came."""
-        length_s, late_s = self.every.length, self.every.late
         if not len(values):
-            return Taken(None, values, times_s, np.empty(0, dtype=np.int64))
+            return Taken(None, values, values, NOWHERE)
+        first_s, last_s = float(times_s.min()), float(times_s.max())
+        self._begin(float(times_s[0]))
+        number = math.floor(first_s / self._length_s)
+        peak_s = max(self._peak_s, last_s)
+        quiet = self._closed >= math.floor((peak_s - self._late_s) / self._length_s)
+        if quiet and self._closed <= number == math.floor(last_s / self._length_s):
+            self._peak_s = peak_s
+            self._add_to(number, values)
+            return Taken(None, values[:0], values[:0], NOWHERE)
         peaks_s = np.maximum(np.maximum.accumulate(times_s), self._peak_s)
-        closed = np.maximum(np.floor((peaks_s - late_s) / length_s), self._closed)
-        numbers = np.floor(times_s / length_s)
-        self._begin(int(numbers[0]))
-        self._peak_s, self._closed = float(peaks_s[-1]), int(closed[-1])
+        closed = np.maximum(np.floor((peaks_s - self._late_s) / self._length_s), self._closed)
+        numbers = np.floor(times_s / self._length_s)
+        self._peak_s, self._closed = peak_s, int(closed[-1])
         late = numbers < closed
         some = bool(late.any())
         if some:
             numbers, values = numbers[~late], values[~late]
         self._add(numbers.astype(np.int64), values)
         done = self._shut()
-        starts = np.array([number for number, _ in done], dtype=np.float64)
+        starts = np.array([of for of, _ in done], dtype=np.float64)
         return Taken(
             late if some else None,
             np.array([value for _, value in done], dtype=np.float64),
-            starts * length_s,
+            starts * self._length_s,
             np.searchsorted(closed, starts, side="right"),
         )
 
-    def take_one(self, value: float, time_s: float) -> TakenOne:
-        length_s = self.every.length
-        number = math.floor(time_s / length_s)
-        self._begin(number)
-        self._peak_s = max(self._peak_s, time_s)
-        self._closed = max(self._closed, math.floor((self._peak_s - self.every.late) / length_s))
+    def take_one(self, value: float, time_s: float) -> list[tuple[float, float]] | None:
+        """The same of one value: values and times of the buckets that close; None: it came too late."""
+        number = math.floor(time_s / self._length_s)
+        if self._peak_s == NEVER:
+            self._begin(time_s)
+        if time_s > self._peak_s:
+            self._peak_s = time_s
+        closed = math.floor((self._peak_s - self._late_s) / self._length_s)
+        if closed > self._closed:
+            self._closed = closed
         if number < self._closed:
-            return TakenOne(True, [])
-        if self._real:
-            value = min(max(value, -GREATEST), GREATEST)
-        held = self._open.get(number) or _Open(0, 0.0, value if self._real else 0.0)
-        self._open[number] = _Open(held.n + 1, held.total + (value - held.base), held.base)
-        return TakenOne(False, [(of, at * length_s) for at, of in self._shut()])
+            return None
+        if self._real and not -GREATEST <= value <= GREATEST:
+            value = GREATEST if value > 0 else -GREATEST
+        held = self._open.get(number)
+        if held is None:
+            held = self._open[number] = _Open(0, 0.0, value if self._real else 0.0)
+        held.n += 1
+        held.total += value - held.base
+        return [(of, at * self._length_s) for at, of in self._shut()]
 
-    def _begin(self, number: int) -> None:
+    def _begin(self, time_s: float) -> None:
         if self._peak_s == NEVER and self.every.stat == "count":
-            self._from = number + 1
+            self._from = math.floor(time_s / self._length_s) + 1
+
+    def _add_to(self, number: int, values: Floats) -> None:
+        """Values of one bucket."""
+        if self._real:
+            values = np.clip(values, -GREATEST, GREATEST)
+        held = self._open.get(number)
+        if held is None:
+            held = self._open[number] = _Open(0, 0.0, float(values[0]) if self._real else 0.0)
+        held.n += len(values)
+        sums = np.empty(len(values) + 1)
+        sums[0] = held.total
+        np.subtract(values, held.base, out=sums[1:])
+        held.total = float(np.add.accumulate(sums)[-1])
 
     def _add(self, numbers: npt.NDArray[np.int64], values: Floats) -> None:
         """Values that are not too late."""
-        if not len(values):
+        edges = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
+        if len(edges) <= FEW:
+            for start, stop in pairwise(edges):
+                if start < stop:
+                    self._add_to(int(numbers[start]), values[start:stop])
             return
         held = self._open
         known = np.array(list(held), dtype=np.int64)
         numbers = np.concatenate((known, numbers))
-        first = int(numbers.min())
-        at = numbers - first
-        names = None
-        if int(at.max()) > len(numbers) + SPARSE:  # a gap of years between two values
-            names, at = np.unique(numbers, return_inverse=True)
+        names, at = np.unique(numbers, return_inverse=True)
         mine = at[len(known) :]
-        counts = np.bincount(mine)
-        bases = np.zeros(int(at.max()) + 1)
+        bases = np.zeros(len(names))
         if self._real:
             values = np.clip(values, -GREATEST, GREATEST)
             bases[mine[::-1]] = values[::-1]  # of what is written to one place twice, the last one stays
@@ -214,11 +249,12 @@ class Buckets:
             values = values - bases[mine]
         # What is held comes first: bincount adds from left to right, as `take_one` does.
         totals = np.bincount(at, np.concatenate(([one.total for one in held.values()], values)))
-        for index in np.flatnonzero(counts).tolist():
-            number = first + index if names is None else int(names[index])
-            before = held.get(number)
-            n = int(counts[index]) + (0 if before is None else before.n)
-            held[number] = _Open(n, float(totals[index]), float(bases[index]))
+        counts = np.bincount(mine, minlength=len(names))
+        columns = names.tolist(), counts.tolist(), totals.tolist(), bases.tolist()
+        for number, n, total, base in zip(*columns, strict=True):
+            if number in held:
+                n += held[number].n
+            held[number] = _Open(n, total, base)
 
     def _shut(self) -> list[tuple[int, float]]:
         """Close what is to be closed: numbers, ascending, and values."""
@@ -237,7 +273,7 @@ class Buckets:
             "closed": None if self._closed == NEVER else int(self._closed),
             "from": None if self._from == NEVER else int(self._from),
             "numbers": sorted(self._open),
-            "open": [list(of) for _, of in sorted(self._open.items())],
+            "open": [[of.n, of.total, of.base] for _, of in sorted(self._open.items())],
         }
 
     @classmethod

@@ -23,23 +23,29 @@ Signals = tuple[tuple[str, int], ...]
 
 
 class Held:
-    """`signals`: what `watchers` read, in this order. `room`: so many rows can surely be taken."""
+    """`signals`: what `watchers` read, in this order. `room`: so many rows can surely be taken, if their times are in
+    [since_s, until_s)."""
 
-    __slots__ = ("_rows", "_times_s", "room", "signals", "watchers")
+    __slots__ = ("_rows", "_times_s", "room", "signals", "since_s", "until_s", "watchers")
 
     def __init__(self, signals: Signals, watchers: Sequence[Watcher]) -> None:
         self.signals = signals
         self.watchers = watchers
         self.room = 0
+        self.since_s = self.until_s = 0.0
         self._rows: list[tuple[float, ...]] = []
         self._times_s: list[float] = []
 
-    def fits(self, n: int) -> bool:
-        """Whether nothing can be found in the next n rows, if they give usable values."""
+    def fits(self, times_s: Sequence[float]) -> bool:
+        """Whether nothing can be found in the next rows, of these times, if they give usable values."""
+        n = len(times_s)
         if self.room < n:
             self.release()
             self.room = min((watcher.quiet for watcher in self.watchers), default=0)
-        return self.room >= n
+            if self.room:
+                spans = [watcher.quiet_s for watcher in self.watchers]
+                self.since_s, self.until_s = max(a for a, _ in spans), min(b for _, b in spans)
+        return self.room >= n and self.since_s <= min(times_s) and max(times_s) < self.until_s
 
     def take(self, rows: Sequence[tuple[float, ...]], times_s: Sequence[float]) -> None:
         """The next rows, each with a value for each watcher. Not more than fit."""

@@ -160,14 +160,15 @@ class Plan:
     def hold(self, stream: Stream, rows: Rows, readings: Readings) -> bool:
         """Let a few rows of events wait if nothing can be found in them; False: they are to be read."""
         held = stream.held or self._held(stream)
-        if not held.fits(len(rows)):
+        at = rows.tolist()
+        times_s = [readings.times_s[row] for row in at]
+        if not held.fits(times_s):
             return False
         table = readings.table(held.signals, self.entries(stream.key))
-        at = rows.tolist()
         values = [table[row] for row in at]
         if None in values:
             return False
-        held.take(values, [readings.times_s[row] for row in at])
+        held.take(values, times_s)
         return True
 
     def _held(self, stream: Stream) -> Held:
@@ -175,7 +176,7 @@ class Plan:
         entries = self.entries(stream.key)
         watchers = [stream.watchers.get((one.position, one.label)) for one in entries]
         apart = any(one.late or one.monitor.where is not None for one in entries)
-        simple = [one for one in watchers if type(one) is Watcher and not apart]
+        simple = [one for one in watchers if one is not None and not apart]
         simple = simple if len(simple) == len(entries) else []
         stream.held = held = Held(tuple((one.label, one.spec_id) for one in entries), simple)
         for watcher in simple:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from streamwatch.alerts import Alert
 from streamwatch.config import Monitor
-from streamwatch.control import NONE, Applied
+from streamwatch.control import EVER, NONE, Applied
 from streamwatch.detectors.base import Detection, Detector, Level
 from streamwatch.errors import StateDamaged
 from streamwatch.eyes import Eyes
@@ -24,7 +24,7 @@ from streamwatch.policy import Blindness, Drift, Look, blind_due_s, drift_due_s
 from streamwatch.series import Floats, Kind, Reading
 from streamwatch.signals import Signal
 from streamwatch.sketch import Sketch
-from streamwatch.windows import InForce, covered_until, covering, next_covered, outside
+from streamwatch.windows import NEVER, InForce, covered_until, covering, next_covered, outside
 
 Rows = npt.NDArray[np.int64]
 
@@ -122,6 +122,11 @@ class Watcher:
         if self.sketch is not None or self._applied.skips or self.eyes.blind:
             return 0
         return self._detector.quiet
+
+    @property
+    def quiet_s(self) -> tuple[float, float]:
+        """`quiet` is said of values whose times are from one to another."""
+        return EVER, NEVER
 
     def read_quiet(self, values: Floats, times_s: Floats) -> None:
         """Read values that are usable, and not more than `quiet` said."""

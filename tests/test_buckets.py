@@ -32,8 +32,8 @@ def taken(buckets: Buckets, rows: Rows, cuts: Iterable[int] = ()) -> tuple[list[
     for start, stop in pairwise(edges):
         if stop - start == 1:
             one = buckets.take_one(rows[start][1], rows[start][0])
-            late += [start] * one.late
-            closed += [(start, time_s, value) for value, time_s in one.closed]
+            late += [start] * (one is None)
+            closed += [(start, time_s, value) for value, time_s in one or ()]
             continue
         found = buckets.take(
             np.array([v for _, v in rows[start:stop]]), np.array([t for t, _ in rows[start:stop]])

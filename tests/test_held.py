@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from streamwatch.config import Config
 from streamwatch.detectors import Adwin
 from streamwatch.detectors.adwin import AdwinAlarm, AdwinSettings
 from streamwatch.engine import Engine
@@ -21,6 +22,11 @@ OF = config(
     monitor("score", "score", settle_after="20m"),
     monitor("amount", "feature:amount", blind={"of_last": 20, "none_in": 3}),
 )
+BUCKETS = config(
+    monitor("score", "score", settle_after="20m"),
+    monitor("means", "score", {"hddm_a": {}}, every={"length": "4m", "late": "1m"}, blind={"of_last": 30}),
+    monitor("counts", "score", every={"length": "3m", "stat": "count"}),
+)
 
 
 def event(at: int, draw: random.Random) -> bytes:
@@ -31,7 +37,7 @@ def event(at: int, draw: random.Random) -> bytes:
         {
             "event_id": f"e{at}",
             "model": f"m{draw.randrange(KEYS)}",
-            "timestamp": START_S + at,
+            "timestamp": START_S + at - draw.choice([0, 0, 0, 5, 100]),
             "score": min(1.0, draw.random() * 0.5 + 0.4 * drifted),
             "features": {"amount": amount},
         }
@@ -53,16 +59,18 @@ def batches(sizes: Iterator[int]) -> Iterator[Batch]:
         start = stop
 
 
-def told(sizes: Iterator[int], restart_every: int = 0) -> tuple[list[bytes | None], dict[str, bytes]]:
+def told(
+    of: Config, sizes: Iterator[int], restart_every: int = 0
+) -> tuple[list[bytes | None], dict[str, bytes]]:
     """The alerts, and the state at the end."""
-    engine = Engine(OF)
+    engine = Engine(of)
     state: dict[str, bytes] = {}
     alerts: list[bytes | None] = []
     for number, batch in enumerate(batches(sizes)):
         alerts += [alert.message().value for alert in engine.process(batch).alerts]
         if restart_every and number % restart_every == 0:
             state |= {key: value for key, value in engine.changes().items() if value is not None}
-            engine = Engine.restore(OF, 0, state, engine.mark())
+            engine = Engine.restore(of, 0, state, engine.mark())
     state |= {key: value for key, value in engine.changes().items() if value is not None}
     return alerts, state
 
@@ -78,12 +86,14 @@ def at_random() -> Iterator[int]:
         yield draw.choice([1, 7, 60, 150])
 
 
-def test_alerts_and_state_are_the_same_whether_rows_wait_or_not() -> None:
+@pytest.mark.parametrize("of", [OF, BUCKETS], ids=["values", "buckets"])
+def test_alerts_and_state_are_the_same_whether_rows_wait_or_not(of: Config) -> None:
     """6,000 rows at once give every stream more than a few: nothing waits there."""
-    alerts, state = told(always(EVENTS))
-    assert len(alerts) > 2 * KEYS
-    for sizes, restart_every in ((always(50), 0), (at_random(), 0), (always(80), 5)):
-        assert told(sizes, restart_every) == (alerts, state)
+    alerts, state = told(of, always(EVENTS))
+    assert len(alerts) > KEYS
+    more = [] if of is BUCKETS else [(at_random(), 0)]
+    for sizes, restart_every in [(always(50), 0), (always(80), 5), *more]:
+        assert told(of, sizes, restart_every) == (alerts, state)
 
 
 @pytest.mark.parametrize("clock", [1, 5, 32])
