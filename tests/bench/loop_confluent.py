@@ -1,6 +1,6 @@
 """Contender: the same hand-written loop with confluent-kafka (librdkafka) and River, batched.
 
-python -m tests.bench.loop_confluent SERVERS TOPIC NAME COUNT
+python -m tests.bench.loop_confluent SERVERS TOPIC NAME COUNT CASE
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from river.drift import ADWIN
 from tests.bench.stopwatch import Measured, Stopwatch, tell
 
 
-def main(servers: str, topic: str, name: str, count: int) -> Measured:
+def main(servers: str, topic: str, name: str, count: int, wide: bool) -> Measured:
     consumer = Consumer(
         {
             "bootstrap.servers": servers,
@@ -38,12 +38,13 @@ def main(servers: str, topic: str, name: str, count: int) -> Measured:
             if message.error():
                 raise RuntimeError(message.error())
             event = json.loads(message.value() or b"")
-            values = {
-                "score": event["score"],
-                "error": int(event["prediction"] != event["label"]),
-                "latency": event["latency_ms"],
-                "amount": event["features"]["amount"],
-            }
+            values = {"amount": event["features"]["amount"]}
+            if wide:
+                values["f00"] = event["features"]["f00"]
+            else:
+                values["score"] = event["score"]
+                values["error"] = int(event["prediction"] != event["label"])
+                values["latency"] = event["latency_ms"]
             for monitor, value in values.items():
                 detector = detectors[event["model"], monitor]
                 detector.update(value)
@@ -61,4 +62,4 @@ def main(servers: str, topic: str, name: str, count: int) -> Measured:
 
 
 if __name__ == "__main__":
-    tell(main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])))
+    tell(main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), sys.argv[5] == "wide"))

@@ -2,7 +2,7 @@
 
 No transactions, no state: what it has not committed is read again after a crash, by detectors that start from nothing.
 
-    python -m tests.bench.loop_kafka_python SERVERS TOPIC NAME COUNT
+    python -m tests.bench.loop_kafka_python SERVERS TOPIC NAME COUNT CASE
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from river.drift import ADWIN
 from tests.bench.stopwatch import Measured, Stopwatch, tell
 
 
-def main(servers: str, topic: str, name: str, count: int) -> Measured:
+def main(servers: str, topic: str, name: str, count: int, wide: bool) -> Measured:
     consumer = KafkaConsumer(
         topic, bootstrap_servers=servers, group_id=name, auto_offset_reset="earliest", enable_auto_commit=True
     )
@@ -33,12 +33,13 @@ def main(servers: str, topic: str, name: str, count: int) -> Measured:
         for records in polled.values():
             for record in records:
                 event = json.loads(record.value)
-                values = {
-                    "score": event["score"],
-                    "error": int(event["prediction"] != event["label"]),
-                    "latency": event["latency_ms"],
-                    "amount": event["features"]["amount"],
-                }
+                values = {"amount": event["features"]["amount"]}
+                if wide:
+                    values["f00"] = event["features"]["f00"]
+                else:
+                    values["score"] = event["score"]
+                    values["error"] = int(event["prediction"] != event["label"])
+                    values["latency"] = event["latency_ms"]
                 for monitor, value in values.items():
                     detector = detectors[event["model"], monitor]
                     detector.update(value)
@@ -56,4 +57,4 @@ def main(servers: str, topic: str, name: str, count: int) -> Measured:
 
 
 if __name__ == "__main__":
-    tell(main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])))
+    tell(main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), sys.argv[5] == "wide"))

@@ -10,12 +10,15 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class Measured:
-    """`seconds` from the first record to the end of the last commit; `cpu_s` of all threads in that time."""
+    """`seconds` from the first record to the end of the last commit; `cpu_s` of all threads in that time.
+    `state_bytes` of state in all commits; `slowest_alert_s`: the longest commit with an alert in it."""
 
     events: int
     alerts: int
     seconds: float
     cpu_s: float
+    state_bytes: int = 0
+    slowest_alert_s: float = 0.0
 
 
 class Stopwatch:
