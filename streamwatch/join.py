@@ -105,8 +105,10 @@ class Join:
     def place(self, new_rows: Rows, count: int) -> None:
         """Where events are in the traffic: (n,) row of each; `count` rows in all."""
         ends = np.append(new_rows, count)
+        # Those that become old together are read together, before the event that made them old.
+        together = np.append(0, ends[:-1] + 1)
         for model in self._visited:
-            model.gone_at = ends[model.gone_at]
+            model.gone_at = (ends if model.spec.read == "arrival" else together)[model.gone_at]
 
     # ---- one batch
 

@@ -7,6 +7,7 @@ to): the end belongs to the time after. Alerts are judged by their own time, val
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple, Protocol, Self
@@ -68,6 +69,19 @@ Moment = Annotated[
 ]
 
 
+def _clock(value: object) -> object:
+    if not isinstance(value, str) or not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value):
+        raise ValueError(f"expected a time of day like 22:00, got {value!r}")
+    return value
+
+
+Clock = Annotated[
+    str,
+    BeforeValidator(_clock),
+    WithJsonSchema({"type": "string", "pattern": r"^([01]\d|2[0-3]):[0-5]\d$", "examples": ["22:00"]}),
+]
+
+
 class Times(Protocol):
     """When a window is: at least the intervals that touch [from_s, to_s], in order."""
 
@@ -97,8 +111,8 @@ class Weekly(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     days: tuple[Day, ...] = Field(DAYS, min_length=1, description="on which days it begins; default: all")
-    from_: str = Field(alias="from", pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description='"22:00", local time')
-    to: str = Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description='"04:30", local time')
+    from_: Clock = Field(alias="from", description='"22:00", local time')
+    to: Clock = Field(description='"04:30", local time')
     zone: str = Field("UTC", description="a name of the IANA time zone database, like Europe/Berlin")
 
     @field_validator("zone")

@@ -23,6 +23,7 @@ from streamwatch.windows import (
     covering,
     next_covered,
     outside,
+    touching,
 )
 
 HOUR = 3600.0
@@ -112,6 +113,14 @@ def test_many_moments_are_covered_as_each_alone():
     assert covered(windows, np.array([])) is None
 
 
+@pytest.mark.parametrize(
+    ("from_h", "to_h", "touches"),
+    [(0, 1, False), (0, 1.1, True), (1.2, 1.3, True), (1.9, 3, True), (2, 3, False), (0, 3, True)],
+)
+def test_a_span_of_time_is_touched_or_not(from_h, to_h, touches):
+    assert touching([once(-9, -8), once(1, 2)], T + from_h * HOUR, T + to_h * HOUR) is touches
+
+
 def test_moments_centuries_apart_cost_no_more_than_their_own_days():
     times = np.array([0.0, T, 253_402_300_799.0] * 500)
     began = time.perf_counter()
@@ -141,10 +150,10 @@ WRONG = [
     ({"from": "2026-01-01T00:00:00Z", "weekly": {"from": "01:00", "to": "02:00"}}, "expected either"),
     ({"from": 5, "to": "2026-01-02T00:00:00Z"}, "expected a moment"),
     ({"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z", "weekly": {"from": "1:00", "to": "02:00"}},
-     "pattern|match"),
+     "like 22:00"),
     ({"weekly": {"from": "01:00", "to": "02:00", "zone": "Europe/Bärlin"}}, "expected a time zone"),
     ({"weekly": {"from": "01:00", "to": "02:00", "zone": "../../etc/passwd"}}, "expected a time zone"),
-    ({"weekly": {"from": "25:00", "to": "02:00"}}, "pattern|match"),
+    ({"weekly": {"from": "25:00", "to": "02:00"}}, "like 22:00"),
     ({"weekly": {"from": "01:00", "to": "02:00", "days": []}}, "at least 1"),
     ({"weekly": {"from": "01:00", "to": "02:00"}, "match": ["colour=red"]}, "expected one of"),
 ]  # fmt: skip
