@@ -165,16 +165,26 @@ class Workers:
     def roll(self) -> None:
         """One after the other is asked to end, ends committed, and is started again."""
         for slot in range(WORKERS):
-            pid = next(pid for pid, at in self.alive().items() if at == slot)
-            start = len(self.lines)
+            pid = self._running(slot)
             self._ending.add(pid)
             self.signal(pid, signal.SIGTERM)
             self.until(lambda pid=pid: pid not in self.alive(), 15.0, f"worker {slot} ends after SIGTERM")  # type: ignore[misc]
-            self.until(
-                lambda slot=slot, start=start: any(self.since(start, "started", slot=slot)),  # type: ignore[misc]
-                30.0,
-                f"worker {slot} is started again",
+            self._running(slot)
+
+    def _running(self, slot: int) -> int:
+        """The pid of a worker that has come so far that it hears signals."""
+
+        def found() -> int | None:
+            return next(
+                (
+                    pid
+                    for pid, at in self.alive().items()
+                    if at == slot and any(self.since(0, "started", pid=pid))
+                ),
+                None,
             )
+
+        return self.until(found, 30.0, f"worker {slot} runs") or 0
 
     def signal(self, pid: int, number: signal.Signals) -> None:
         slot = self.alive().get(pid)
