@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from streamwatch.alerts import Alert, Unseen, rfc3339
 from streamwatch.coded import coded
@@ -44,7 +45,7 @@ class Notices:
         self._presence = Presence(config)
         self._items: list[tuple[int, str, bool, _Item]] = []
         self._traffic: Traffic | None = None
-        self._rows: dict[str, list[int]] | None = None
+        self._rows: dict[str, npt.NDArray[np.intp]] | None = None
 
     def heard(self, stream: Stream) -> None:
         """From the state."""
@@ -84,12 +85,13 @@ class Notices:
         """The rows of a model's events."""
         assert self._traffic is not None
         if self._rows is None:
-            self._rows = {}
-            outcome = self._traffic.outcome
-            for row, name in enumerate(self._traffic.events.model):
-                if outcome is None or not outcome[row]:
-                    self._rows.setdefault(name, []).append(row)
-        return self._rows.get(model, [])
+            models, outcome = coded(self._traffic.events.model), self._traffic.outcome
+            codes = models.codes if outcome is None else np.where(outcome, len(models.words), models.codes)
+            order = np.argsort(codes, kind="stable")
+            edges = np.searchsorted(codes[order], np.arange(1, len(models.words) + 1))
+            self._rows = dict(zip(models.words, np.split(order, edges), strict=False))
+        rows = self._rows.get(model)
+        return [] if rows is None else rows.tolist()
 
     def until(self, row: int, time_s: float) -> list[Alert]:
         """All before a place: this row, and there this time."""
