@@ -28,7 +28,8 @@ CONTENT_TYPE = b"application/cloudevents+json; charset=UTF-8"
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """How the level changed: `from` and `to` are means over `from_n` and `to_n` values."""
+    """How the level changed: `from` and `to` are means over `from_n` and `to_n` values, or over so many buckets of
+    time if `signal.every` says how long these are; each is the `signal.stat` of its values."""
 
     stat: Literal["mean"] = "mean"
     from_: float = msgspec.field(name="from")
@@ -100,7 +101,8 @@ class SilencedBy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AlertData(msgspec.Struct, frozen=True, kw_only=True):
-    """The body of an alert. `key` is a pager's dedup key; `incident` is the id of the incident's first firing."""
+    """The body of an alert. `key` is a pager's dedup key; `incident` is the id of the incident's first firing. `signal`
+    is its kind and parts, its `text` as in the config and, if buckets of time are read, `every` and `stat`."""
 
     schema: int = SCHEMA_VERSION
     key: str

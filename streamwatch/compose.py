@@ -116,7 +116,7 @@ class Composer:
             owner=policy.owner,
             runbook=policy.runbook,
             tags=policy.tags,
-            summary=f"{_named(watcher)} of {key} {_happened(state, reason, change, unseen)}"
+            summary=f"{_named(watcher)} of {key} {_happened(watcher, state, reason, change, unseen)}"
             + (_until(silenced_by) if reason == "silenced" and silenced_by is not None else ""),
         )
         alert = Alert(
@@ -331,12 +331,15 @@ def _until(by: SilencedBy) -> str:
     return f"; silenced by {by.author or by.name}" + (f" until {by.until}" if by.until else "")
 
 
-def _happened(state: State, reason: str, change: Change | None, unseen: Unseen | None) -> str:
+def _happened(
+    watcher: Watcher, state: State, reason: str, change: Change | None, unseen: Unseen | None
+) -> str:
     if state in ("blind", "seeing"):
         if state == "seeing":
             return "sees again: its values are usable"
         counts = "" if unseen is None else f": {unseen.count} of the last {unseen.of} values"
-        what = "missing" if unseen is not None and unseen.limit == 1.0 else "unusable"
+        what = "unusable" if watcher.monitor.every is None else "unusable or too late for their bucket"
+        what = "missing" if unseen is not None and unseen.limit == 1.0 else what
         again = "is still blind" if reason in ("reminder", "silenced", "unsilenced") else "is blind"
         return f"{again}{counts} {what}" if counts else again
     assert change is not None

@@ -118,6 +118,22 @@ def test_the_policy_stands_flat_and_defaults_are_inherited(write: Write) -> None
     assert (b.blind.of_last, b.blind.none_in) == (50, 7)
 
 
+def test_buckets_are_inherited_as_a_whole_and_can_be_refused(write: Write) -> None:
+    head = GOOD + "    defaults: {owner: risk, every: {length: 1h, stat: count}}\n"
+    text = monitors(
+        """
+        - {name: a, signal: error, detector: adwin}
+        - {name: b, signal: error, detector: adwin, every: 1m}
+        - {name: c, signal: error, detector: ddm, every: null}
+        """,
+        head,
+    )
+    a, b, c = (monitor.every for monitor in load(write(text)).monitors)
+    assert a is not None
+    assert b is not None
+    assert (a.length, a.stat, b.length, b.stat, c) == (3600.0, "count", 60.0, "mean", None)
+
+
 def test_dead_letters_may_be_only_a_topic(write: Write) -> None:
     head = GOOD + "    outputs: {alerts: drift-alerts, dead_letters: bad}\n"
     config = load(write(monitors("- {name: a, signal: error, detector: adwin}", head)))
@@ -335,6 +351,7 @@ def test_a_conflict_of_two_files_shows_no_secret(write: Write) -> None:
         ("defaults: {severity: critcal}", "c.yaml:1:22: defaults.severity: expected one of info, warning, critical, got 'critcal' (did you mean critical?)"),
         ("defaults: {sverity: info}", "c.yaml:1:12: defaults: unknown key `sverity` (did you mean severity?)"),
         ("defaults: {blind: {unusable: 200%}}", "c.yaml:1:30: defaults.blind.unusable: expected a share from 0% to 100%, got '200%'"),
+        ("defaults: {every: 1 minute}", "c.yaml:1:19: defaults.every: expected a duration like 30s, 4h or 7d, got '1 minute'"),
         ("defaults: [a]", "c.yaml:1:11: defaults: expected a mapping (key: value), got a list"),
         ("budget: 1 per 30d", "c.yaml:1:1: budget: not supported yet by this version: a false-alarm budget"),
         ("tests: []", "c.yaml:1:1: tests: not supported yet by this version: tests of monitors"),

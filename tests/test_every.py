@@ -108,6 +108,7 @@ def test_values_too_late_for_their_bucket_are_counted_and_too_many_of_them_are_b
     alerts = [alert for output in outputs for alert in output.alerts]
     assert said(alerts) == [("a", "blind", "unusable values"), ("a", "seeing", "usable again")]
     assert sum(output.unusable.get("a", 0) for output in outputs) == 60
+    assert alerts[0].data.summary.endswith("6 of the last 6 values unusable or too late for their bucket")
 
 
 def test_an_event_a_little_late_is_in_its_bucket() -> None:

@@ -135,6 +135,31 @@ MODELS = {"fraud": {"task": "binary"}, "price": {"task": "regression"}, "topic":
         ({"by": [[]]}, {}, "by.0", "a slicing names at least one feature"),
         ({"by": [["a", "a"]]}, {}, "by.0", "a slicing names each feature once"),
         ({"by": [["a", "b"], ["b", "a"]]}, {}, "by.1", "this slicing is there already"),
+        (
+            {"every": "1m", "detector": "ddm"},
+            {},
+            "detector",
+            "ddm reads 0 or 1; the mean per 1m of error gives numbers from 0 to 1 (these read it: adwin, ",
+        ),
+        (
+            {"every": {"length": "1h", "stat": "count"}, "detector": "hddm_a"},
+            {},
+            "detector",
+            "hddm_a reads 0 or 1, numbers from 0 to 1; the count per 1h of error gives any numbers",
+        ),
+        (
+            {"every": {"length": "1m", "stat": "share"}, "signal": "latency_ms"},
+            {},
+            "every.stat",
+            "a share is of values that are 0 or 1; latency_ms gives any numbers (stat: mean, or count)",
+        ),
+        (
+            {"every": "1m"},
+            {"a": {"labels": {"wait": "1d"}}, "b": {"labels": {"wait": "1d", "read": "arrival"}}},
+            "every",
+            "outcomes of b are read as their labels come, in no order of time: most would be too late for their "
+            "bucket (models: {b: {labels: {read: matured}}}, or every: null)",
+        ),
     ],
 )
 def test_a_monitor_that_cannot_work_is_a_conflict(
@@ -155,6 +180,9 @@ def test_a_monitor_that_cannot_work_is_a_conflict(
         ({"signal": "missing", "of": "all"}, MODELS),
         ({"signal": "error", "detector": "ddm", "models": ["fraud"]}, MODELS),
         ({"by": [["a"], ["b"], ["a", "b"]], "where": {"c": "x"}, "models": ["fraud"]}, MODELS),
+        ({"every": "1m", "models": ["fraud"]}, MODELS),
+        ({"every": {"length": "1m", "stat": "share"}, "models": ["fraud"]}, MODELS),
+        ({"every": {"length": "1m", "stat": "count"}, "signal": "feature", "of": "all"}, MODELS),
     ],
 )
 def test_a_monitor_that_can_work_is_none(monitor: dict[str, Any], models: dict[str, Any]) -> None:
