@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from streamwatch.alerts import Alert, Unseen
 from streamwatch.compose import Composer
@@ -94,10 +95,12 @@ class Conditions:
         if about in self._accepted:
             self._accepted.remove(about)
             self._touch()
-        if self.standing.pop(about, None) is None:
+        standing = self.standing.pop(about, None)
+        if standing is None:
             return []
         self._touch()
-        return [self._alert(about, "seeing", reason, time_s, what, None)]
+        alert = self._alert(about, "seeing", reason, time_s, what, None)
+        return [replace(alert, data=replace(alert.data, incident=standing.alert.data.incident))]
 
     # ---- silences and windows that mute: rules 14 and 15 of the policy
 

@@ -50,6 +50,7 @@ def test_a_model_is_silent_when_others_have_gone_on_for_so_long_and_heard_again_
     assert said(alerts) == [("blind", "silent", "fraud", 1.0), ("seeing", "heard again", "fraud", 2.5)]
     assert (alerts[0].open, alerts[1].open) == (True, False)
     assert alerts[0].data.key == alerts[1].data.key
+    assert alerts[0].data.incident == alerts[1].data.incident == alerts[0].id
     assert alerts[0].data.summary == f"no events of fraud since {rfc3339(START_S)}: its monitors see nothing"
 
 
