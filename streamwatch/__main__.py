@@ -1,3 +1,4 @@
 from streamwatch.cli.app import main
 
-main()
+if __name__ == "__main__":  # workers are spawned: they import it
+    main()

@@ -99,13 +99,19 @@ def configure(
     level: Level = "info",
     stream: TextIO | None = None,
     clock: Callable[[], float] = time.monotonic,
+    worker: int | None = None,
 ) -> None:
-    """Send every log line of the process to `stream` (default: stderr), each with the name of the service."""
+    """Send every log line of the process to `stream` (default: stderr), each with the name of the service, and with
+    the number of the worker if it is one of several."""
     stream = sys.stderr if stream is None else stream
     console = readable(form, stream)
 
+    who: dict[str, Any] = {"service": service} if service else {}
+    if worker is not None:
+        who["worker"] = worker
+
     def named(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        return {"service": service, **event} if service else event
+        return {**who, **event}
 
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,

@@ -101,6 +101,10 @@ def run(
         str | None,
         typer.Option(help="With --dry-run: begin so long ago (10m), or then; default: now.", metavar="WHEN"),
     ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(min=1, help="So many processes; with tasks: per_partition they share the work."),
+    ] = 1,
     log_format: LogFormat = "auto",
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"] | None,
@@ -113,6 +117,8 @@ def run(
     if dry:
         if resume_from:
             raise typer.BadParameter("a dry run begins with fresh monitors: leave out --resume-from")
+        if workers > 1:
+            raise typer.BadParameter("a dry run is one process: leave out --workers")
         from streamwatch.cli.dryrun import dry_run
 
         raise typer.Exit(dry_run(config, since, log_format, log_level or "warning"))
@@ -120,7 +126,7 @@ def run(
         raise typer.BadParameter("--since is for --dry-run; the service goes on where its last commit stands")
     from streamwatch.cli.service import serve
 
-    raise typer.Exit(serve(config, resume_from, log_format, log_level or "info"))
+    raise typer.Exit(serve(config, resume_from, log_format, log_level or "info", workers))
 
 
 @app.command()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from streamwatch import __version__, configfile, logs
 from streamwatch.cli.ending import UNCOMMITTED, Ending, end_now, tell
@@ -37,17 +37,49 @@ def serve(
     resume_from: Literal["mark", "committed"] | None,
     form: logs.Format,
     level: logs.Level,
+    workers: int = 1,
 ) -> int:
     """The exit code. ConfigError before anything is started; later errors are log lines."""
     config = configfile.load(paths, os.environ)
+    if workers > 1:
+        from streamwatch.cli.workers import supervise
+
+        return supervise(config, workers, resume_from, form, level)
     logs.configure(config.service, form, level)
+
+    def outside(health: Health, metrics: Metrics) -> Outside | None:
+        return Server(config.http, application(health, metrics)) if config.http else None
+
     try:
-        total = _serve(config, KafkaTransport(config, resume_from=resume_from))
+        return served(config, resume_from, outside)
     except StreamwatchError as error:
         if logs.readable(form, sys.stderr):
             raise
         log().critical("refused", error=type(error).__name__, detail=str(error))
         return error.exit_code
+
+
+class Outside(Protocol):
+    """Who shows how the service is doing; `address` is where, if it is a place of its own."""
+
+    @property
+    def address(self) -> str | None: ...
+
+    def start(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def served(
+    config: Config,
+    resume_from: Literal["mark", "committed"] | None,
+    outside: Callable[[Health, Metrics], Outside | None],
+) -> int:
+    """The exit code. StreamwatchError if the service is refused."""
+    try:
+        total = _serve(config, KafkaTransport(config, resume_from=resume_from), outside)
+    except StreamwatchError:
+        raise
     except Exception:  # noqa: BLE001 - a bug: its traceback belongs in the log, as one line
         log().critical("crashed", exc_info=True)
         return CRASHED
@@ -55,14 +87,16 @@ def serve(
     return 0 if total.committed else UNCOMMITTED
 
 
-def _serve(config: Config, transport: Transport) -> Total:
+def _serve(
+    config: Config, transport: Transport, outside: Callable[[Health, Metrics], Outside | None]
+) -> Total:
     gc.set_threshold(*COLLECT)
     health = Health(config.watchdog)
     metrics = Metrics()
     journal = Journal()
     ending = Ending(health.stopping)
     ending.listen()
-    server = Server(config.http, application(health, metrics)) if config.http else None
+    server = outside(health, metrics)
     if server:
         server.start()
     watchdog = Watchdog(health, lambda stack: _hang(config.watchdog, stack))
