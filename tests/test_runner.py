@@ -20,7 +20,7 @@ from streamwatch.errors import (
 from streamwatch.observer import Silent, Work
 from streamwatch.records import Batch, Commit, Source
 from streamwatch.runner import FORGIVEN_S, Total, backoff_s, run
-from streamwatch.transports.base import Closed, Happening, Idle, Lagging, Opened, Progress, Stalled
+from streamwatch.transports.base import Closed, Happening, Idle, Lagging, Listed, Opened, Progress, Stalled
 from streamwatch.transports.kafka.lagging import Lag
 from tests.build import START_S, batch, config, event, mixed, monitor
 from tests.samples import Clock
@@ -135,10 +135,11 @@ def play(
     told: Told | None = None,
     clock: Clock | None = None,
     most_records: int = 1_000,
+    of: Config | None = None,
 ) -> Total:
     return run(
         script,
-        WATCH,
+        of or WATCH,
         stop=stop or Stop(),
         observe=told or Told(),
         clock=clock or Clock(),
@@ -376,6 +377,27 @@ def test_a_task_that_is_behind_says_so() -> None:
     script = Script([OPENED], [Lagging(0, True, "old")], [Lagging(0, False, "young")])
     play(script)
     assert said(script) == [("blind", "lag"), ("seeing", "caught up")]
+
+
+def test_a_model_whose_keys_lie_in_two_partitions_is_one_blind_alert_until_they_do_not() -> None:
+    """Also when its end is a list in which the model does not stand any more."""
+    wrong = Listed(0, {"fraud": "in partitions 0 and 2", "price": ""})
+    for right in ({"fraud": "", "price": ""}, {}):
+        script = Script([OPENED], [wrong], [wrong], [Listed(0, right)])
+        play(script)
+        assert said(script) == [("blind", "key in two partitions"), ("seeing", "key in one partition")]
+        alert = json.loads(script.commits[0].alerts[0].value or b"")
+        assert (alert["data"]["model"], alert["data"]["summary"]) == ("fraud", "in partitions 0 and 2")
+
+
+def test_each_of_several_tasks_is_behind_for_itself() -> None:
+    """Else the one that has caught up would end the alert of the other: they would have one key."""
+    opened = [OPENED, replace(OPENED, task=1, offsets={})]
+    script = Script(opened, [Lagging(0, True, "old"), Lagging(1, True, "old")], [Lagging(0, False, "young")])
+    play(script, of=WATCH.model_copy(update={"tasks": "per_partition"}))
+    keys = [json.loads(commit.alerts[0].value or b"")["data"]["key"] for commit in script.commits]
+    assert said(script) == [("blind", "lag"), ("blind", "lag"), ("seeing", "caught up")]
+    assert keys[0] == keys[2] != keys[1]
 
 
 def test_a_model_that_is_silent_when_all_is_read_is_found_by_the_clock() -> None:

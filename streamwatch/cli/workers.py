@@ -227,9 +227,10 @@ class Workers:
     def _answer(self, worker: _Worker, deadline: float) -> Report | None:
         try:
             while worker.asks.poll(max(0.0, deadline - time.monotonic())):
+                question: int
+                report: Report
                 question, report = worker.asks.recv()
                 if question == self._question:  # else one that came too late
-                    assert isinstance(report, Report)
                     return report
         except (EOFError, OSError):
             return None

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kafka import TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, NoOffsetForPartitionError
 from kafka.metrics.measurable_stat import AbstractMeasurableStat
 
 from streamwatch.records import Source
@@ -72,14 +72,15 @@ class Partitions:
 
     def position(self, source: Source) -> int | None:
         """The next offset to be fetched; past control markers, which no record shows. None: not known just now, because
-        a leader that has changed must be asked first, and nobody answers (a broker that was stopped, say)."""
+        a leader that has changed must be asked first, and nobody answers (a broker that was stopped, say); or this
+        one, or another, was just assigned and has none yet."""
         part = TopicPartition(*source)
         if part not in self._consumer.assignment():
             return None
         try:
             position: int | None = self._consumer.position(part, timeout_ms=1000)
         except KafkaError as error:
-            if not error.retriable:
+            if not error.retriable and not isinstance(error, NoOffsetForPartitionError):
                 raise
             return None
         return position

@@ -197,6 +197,7 @@ class KafkaTransport:
         other = {topic: n for topic, n in sorted(membership.partitions.items()) if n not in (0, self._count)}
         if other:
             told = ", ".join(f"{topic} has {n}" for topic, n in other.items())
+            self._leave("the work is cut in another way")
             raise StartRefused(
                 f"{told} partitions now, and the work is cut into {self._count} tasks: a key lies in another partition "
                 "now than the state of its monitors, and state is not cut anew. To do: give all inputs equally many "
