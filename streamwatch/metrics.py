@@ -20,6 +20,8 @@ from streamwatch.observer import Work
 from streamwatch.transports.base import Closed, Opened, Progress, Stalled
 
 SNAPSHOT_S = 5.0
+# Of 40,000 watchers a snapshot takes a second: the next one comes after so many times what the last one took.
+SNAPSHOT_SHARE = 30.0
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 COMMIT_BUCKETS_S = (0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0)
 
@@ -35,7 +37,7 @@ class Metrics:
     ) -> None:
         self.registry = CollectorRegistry()
         self._clock = clock
-        self._snapshot_at = float("-inf")
+        self._snapshot_due = float("-inf")
         self._overtaken = 0
         self._lag_of: set[tuple[str, str]] = set()
         self._live = Live(shown, clock, now)
@@ -131,9 +133,14 @@ class Metrics:
             self._overtaken = progress.overtaken
         self._ready.set(progress.ready and healthy)
         self._live.fetched_at = progress.fetched_at
-        if self._clock() - self._snapshot_at < SNAPSHOT_S and healthy:
+        began = self._clock()
+        if began < self._snapshot_due and healthy:
             return
-        self._snapshot_at = self._clock()
+        self._snapshot(progress, engines)
+        ended = self._clock()
+        self._snapshot_due = ended + max(SNAPSHOT_S, SNAPSHOT_SHARE * (ended - began))
+
+    def _snapshot(self, progress: Progress, engines: Mapping[int, Engine]) -> None:
         lag_of = {(source.topic, str(source.partition)) for source in progress.lag}
         for labels in self._lag_of - lag_of:
             self._lag.remove(*labels)
