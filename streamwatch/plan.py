@@ -164,7 +164,9 @@ class Plan:
         times_s = [readings.times_s[row] for row in at]
         if not held.fits(times_s):
             return False
-        table = readings.table(held.signals, self.entries(stream.key))
+        table = readings.tables.get(held.signals)
+        if table is None:
+            table = readings.table(held.signals, self.entries(stream.key))
         values = [table[row] for row in at]
         if None in values:
             return False
@@ -326,7 +328,7 @@ class Readings:
         self._events = events
         self._readings: dict[tuple[str, int], Reading] = {}
         self._where: dict[int, Bools] = {}
-        self._tables: dict[Signals, list[tuple[float, ...] | None]] = {}
+        self.tables: dict[Signals, list[tuple[float, ...] | None]] = {}
         self._names: frozenset[str] | None = None
 
     def of(self, entry: Entry, signal: Signal, label: str) -> Reading:
@@ -338,12 +340,10 @@ class Readings:
 
     def table(self, signals: Signals, entries: tuple[Entry, ...]) -> list[tuple[float, ...] | None]:
         """The values of all signals by row; None for a row where not all of them are usable."""
-        table = self._tables.get(signals)
-        if table is None:
-            found = [self.of(one, one.monitor.signal, one.label) for one in entries]
-            table = self._tables[signals] = list(zip(*(one.values.tolist() for one in found), strict=True))
-            for row in np.flatnonzero(np.isnan([one.values for one in found]).any(axis=0)).tolist():
-                table[row] = None
+        found = [self.of(one, one.monitor.signal, one.label) for one in entries]
+        table = self.tables[signals] = list(zip(*(one.values.tolist() for one in found), strict=True))
+        for row in np.flatnonzero(np.isnan([one.values for one in found]).any(axis=0)).tolist():
+            table[row] = None
         return table
 
     @cached_property

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ PARTITIONS = 50
 Rows = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Track:
     """The columns of one batch that trails read, by event: source index and offset of its record, stream time, and
     the time of the record."""
@@ -40,6 +41,12 @@ class Track:
     versions: frozenset[str | None]
     stream_s: npt.NDArray[np.float64]
     arrived_s: npt.NDArray[np.float64]
+
+    @cached_property
+    def listed(self) -> list[tuple[int, int, float, float]]:
+        """(source, offset, stream time, arrival) by row: for trails of one row, where an array costs more."""
+        columns = self.source, self.offset, self.stream_s, self.arrived_s
+        return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
 class Trail:
@@ -79,6 +86,10 @@ class Trail:
         rows = self._rows
         if not len(rows) or rows[0] >= stop:
             return
+        if len(rows) == 1:
+            self._rows = rows[:0]
+            self._one(track, int(rows[0]))
+            return
         if rows[-1] >= stop:
             cut = int(np.searchsorted(rows, stop))
             rows, self._rows = rows[:cut], rows[cut:]
@@ -89,16 +100,32 @@ class Trail:
             room = CHECKPOINT_EVERY - self.n % CHECKPOINT_EVERY
             self._take(track, rows[:room])
             rows = rows[room:]
-            if self.n % CHECKPOINT_EVERY == 0:
-                self.checkpoints.append((self.last_s, dict(self.last)))
-                if len(self.checkpoints) > CHECKPOINTS:
-                    del self.checkpoints[1 : CHECKPOINTS // 2 : 2]
+            self._check()
+
+    def _check(self) -> None:
+        if self.n % CHECKPOINT_EVERY == 0:
+            self.checkpoints.append((self.last_s, dict(self.last)))
+            if len(self.checkpoints) > CHECKPOINTS:
+                del self.checkpoints[1 : CHECKPOINTS // 2 : 2]
+
+    def _one(self, track: Track, row: int) -> None:
+        index, offset, self.last_s, self.arrived_s = track.listed[row]
+        source, version = track.sources[index], track.version[row]
+        self.n += 1
+        self.last_id = track.id[row]
+        self.ids.append((self.last_id, source))
+        del self.ids[:-SAMPLES]
+        self.first.setdefault(source, offset)
+        self.last[source] = offset
+        if version is not None and len(self.versions) < VERSIONS and version not in self.versions:
+            self.versions.append(version)
+        self._check()
 
     def _take(self, track: Track, rows: Rows) -> None:
         final = int(rows[-1])
         self.n += len(rows)
         self.last_s = float(track.stream_s[final])
-        if len(rows) == 1 or len(track.sources) == 1:
+        if len(track.sources) == 1:
             self._read(track, int(rows[0]), final)
             return
         of_rows = track.source[rows]
