@@ -21,7 +21,7 @@ from kafka import KafkaConsumer, TopicPartition
 
 from tests.broker import Broker, wait_until
 from tests.conftest import SharedBroker
-from tests.topics import create_topic, produce, read_committed
+from tests.topics import Written, create_topic, produce, read_committed
 
 GOOD = b'{"model": "fraud", "prediction": 1, "label": 1}'
 BAD = b"not json"
@@ -86,7 +86,9 @@ class Service:
 
 
 @contextmanager
-def service(folder: Path, servers: str, name: str, **more: Any) -> Iterator[Service]:
+def service(
+    folder: Path, servers: str, name: str, args: Sequence[str] = (), **more: Any
+) -> Iterator[Service]:
     """Reads the topic `{name}-in`; ended when the block is left, whatever happened."""
     path = folder / f"{name}.yaml"
     content = {
@@ -100,7 +102,7 @@ def service(folder: Path, servers: str, name: str, **more: Any) -> Iterator[Serv
     }
     path.write_text(yaml.safe_dump(content))
     with subprocess.Popen(
-        [sys.executable, "-m", "streamwatch", "run", str(path)],
+        [sys.executable, "-m", "streamwatch", "run", str(path), *args],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
@@ -218,10 +220,48 @@ def test_a_signal_while_the_broker_is_away_ends_it_in_time(
     assert running.line("stopped")["committed"] is False
 
 
-def test_a_missing_topic_ends_the_start_and_is_named(
+def test_workers_share_the_tasks_are_one_target_and_end_together(
     broker: SharedBroker, unique: str, tmp_path: Path
 ) -> None:
-    with service(tmp_path, broker.bootstrap_servers, unique) as running:
+    """One that is killed is started again, and goes on where it was committed."""
+    servers, topic = broker.bootstrap_servers, f"{unique}-in"
+    create_topic(servers, topic, 2)
+    kafka = {"bootstrap_servers": servers, "session_timeout_ms": 2_000}
+    with service(
+        tmp_path, servers, unique, ["--workers", "2"], tasks="per_partition", kafka=kafka
+    ) as running:
+        wait_until(running.ready, 30.0, "both workers are ready")
+        wait_until(lambda: _held(running) == [1, 1], 20.0, "each has a task")
+        produce(servers, topic, [Written(BAD, None, 0), Written(BAD, None, 1)])
+        letters = [running.line("dead letter")]
+        letters.append(running.line("dead letter", after=running.lines.index(letters[0]) + 1))
+        assert sorted(line["worker"] for line in letters) == [0, 1]
+        assert sorted(line["partition"] for line in letters) == [0, 1]
+
+        victim = next(line["pid"] for line in running.lines if line.get("worker") == 1)
+        before = len(running.lines)
+        os.kill(victim, signal.SIGKILL)
+        assert running.line("worker ended", after=before)["worker"] == 1
+        assert running.line("started", after=before)["worker"] == 1
+        wait_until(running.ready, 30.0, "both are ready again")
+        code, took = running.end()
+    assert (code, running.other) == (0, [])
+    assert took < ENDS_WITHIN_S
+    assert [line["committed"] for line in running.lines if line["event"] == "stopped"] == [True] * 3
+    letters = read_committed(servers, f"{unique}-dead-letters", at_least=2)
+    assert [json.loads(letter.value)["partition"] for letter in letters].count(1) == 1
+
+
+def _held(running: Service) -> list[int]:
+    lines = running.get("/metrics").text.splitlines()
+    return [int(float(line.split()[1])) for line in lines if line.startswith("streamwatch_tasks{")]
+
+
+@pytest.mark.parametrize("args", [(), ("--workers", "2")])
+def test_a_missing_topic_ends_the_start_and_is_named(
+    broker: SharedBroker, unique: str, tmp_path: Path, args: Sequence[str]
+) -> None:
+    with service(tmp_path, broker.bootstrap_servers, unique, args) as running:
         code = running.process.wait(15.0)
         refused = running.line("refused")
     assert code == 3
