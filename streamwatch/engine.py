@@ -225,6 +225,11 @@ class Engine:
     def _standing(self, model: str, row: int) -> Labels | None:
         return None if self._join is None else self._join.standing(model, row)
 
+    @property
+    def pending_bytes(self) -> int:
+        """About how much of state `changes` will give."""
+        return self._ledger.pending_bytes
+
     def changes(self) -> dict[str, bytes | None]:
         """State that changed since the last call, by key; None = deleted. To be committed with the alerts."""
         join = {} if self._join is None else self._join.changes()

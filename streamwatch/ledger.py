@@ -6,11 +6,14 @@ import heapq
 from collections import Counter
 from collections.abc import Iterator
 from itertools import count
+from typing import Final
 
 from streamwatch.events import StreamKey
 from streamwatch.state import pack
 from streamwatch.stream import Order, Stream, state_key
 from streamwatch.watcher import Watcher
+
+BYTES: Final = 5_000  # of the state of a stream with four monitors, until it is known better
 
 
 class Ledger:
@@ -23,6 +26,7 @@ class Ledger:
         self.models: Counter[str] = Counter()
         self._changed: set[StreamKey] = set()
         self._gone: set[StreamKey] = set()
+        self._bytes = BYTES  # of the state of a stream, as it was last
         self._due: list[tuple[float, tuple[Order, int, str, str], int, StreamKey]] = []
         self._number = count()
 
@@ -56,11 +60,18 @@ class Ledger:
     def changed(self, key: StreamKey) -> None:
         self._changed.add(key)
 
+    @property
+    def pending_bytes(self) -> int:
+        """About how many bytes `changes` will give."""
+        return len(self._changed) * self._bytes
+
     def changes(self) -> dict[str, bytes | None]:
         """State that changed since the last call; None = deleted."""
         changes: dict[str, bytes | None] = {state_key(key): None for key in self._gone}
         for key in self._changed:
             changes[state_key(key)] = pack("key", self.streams[key].dump())
+        if self._changed:
+            self._bytes = sum(map(len, filter(None, changes.values()))) // len(self._changed)
         self._changed.clear()
         self._gone.clear()
         return dict(sorted(changes.items()))

@@ -265,8 +265,7 @@ class Passage:
                         heapq.heappush(self._silent, (stream.trail.last_s, stream.order, key))
                 self._ledger.changed(key)
                 active.append(stream)
-                stream.trail.start(events)
-                stream.outcomes.start(outcomes)
+                stream.start(events, outcomes)
                 if len(rows) <= FEW and not len(outcomes) and self._plan.hold(stream, events, self._readings):
                     continue
                 for watcher, reading, of_signal in self._plan.reads(stream, events, outcomes, self._readings):

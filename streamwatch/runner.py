@@ -30,9 +30,12 @@ POLL_S = 0.25
 # So many records are processed at once, and the rest of a batch is a part of its own. A transaction holds the output of
 # fewer than twice as many: of dead letters 6 MB, with 4 KiB of payload in each 90 MB.
 MOST_RECORDS = 8_000
-# While there are more records than can be processed, what there is to say is committed this often: a commit costs 10 ms,
-# in which 3,000 events are read.
+# While there are more records than can be processed, what there is to say is committed this often: a commit costs
+# 10 ms, in which 3,000 events are read.
 GATHER_S = 0.1
+# Nor is a commit larger for much more state than this (and that of one part): all of it has to be at the broker within
+# the deadline of a transaction, or it would fail again and again.
+MOST_STATE_BYTES = 64_000_000
 BACKOFF_S = (0.2, 5.0)
 FORGIVEN_S = 60.0
 
@@ -252,6 +255,8 @@ class _Loop:
 
     def due(self, task: _Task, now: float) -> bool:
         """Whether what the task has processed is to be committed."""
+        if task.uncommitted and task.engine.pending_bytes >= MOST_STATE_BYTES:
+            return True
         waited_s = now - task.committed_at
         if task.says_something and (not task.more or task.outputs >= self.most_records):
             return True
@@ -286,7 +291,7 @@ class _Loop:
             self.moves(task, part)
             task.process(part)
             task.more = len(part) == self.most_records
-            if task.says_something and self.due(task, self.clock()):
+            if self.due(task, self.clock()):
                 self.commit(batch.task, task)
 
     def lag_of(self, task: int) -> About:

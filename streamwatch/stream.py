@@ -7,7 +7,7 @@ from typing import Any
 
 from streamwatch.events import StreamKey
 from streamwatch.held import Held
-from streamwatch.trail import Track, Trail
+from streamwatch.trail import Rows, Track, Trail
 from streamwatch.watcher import Watcher
 
 Order = tuple[str, str, tuple[tuple[str, str], ...]]
@@ -17,7 +17,7 @@ class Stream:
     """`watchers` by (position of the monitor in the config, signal as text). `trail` is that of its events,
     `outcomes` that of outcomes that were read later. `held`: rows that wait to be read; None: not asked for yet."""
 
-    __slots__ = ("held", "key", "order", "outcomes", "trail", "watchers")
+    __slots__ = ("_judged", "held", "key", "order", "outcomes", "trail", "watchers")
 
     def __init__(self, key: StreamKey) -> None:
         self.key = key
@@ -25,6 +25,7 @@ class Stream:
         self.trail = Trail()
         self.outcomes = Trail()
         self.held: Held | None = None
+        self._judged = False
         self.watchers: dict[tuple[int, str], Watcher] = {}
 
     def subject(self) -> dict[str, str]:
@@ -35,10 +36,18 @@ class Stream:
         self.held = None
         self.watchers[watcher.position, watcher.label] = watcher
 
+    def start(self, events: Rows, outcomes: Rows) -> None:
+        """The rows of this key in the range that is now processed; `forward` takes them in."""
+        self.trail.start(events)
+        self._judged = len(outcomes) > 0
+        if self._judged:  # of 10,000 streams each object that is touched comes from far
+            self.outcomes.start(outcomes)
+
     def forward(self, track: Track, stop: int) -> None:
         """Take in all rows before `stop`."""
         self.trail.forward(track, stop)
-        self.outcomes.forward(track, stop)
+        if self._judged:
+            self.outcomes.forward(track, stop)
 
     def trail_of(self, watcher: Watcher) -> Trail:
         return self.outcomes if watcher.late else self.trail
