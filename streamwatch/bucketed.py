@@ -91,10 +91,10 @@ class Bucketed(Watcher):
         columns = reading.values[rows].tolist(), times_s[rows].tolist(), rows.tolist()
         for value, time_s, row in zip(*columns, strict=True):
             usable, unusable = value == value, False  # NaN is not
-            closed: list[tuple[float, float]] | None = None
+            closed: list[tuple[float, float]] = []
             if usable:
-                closed = self.buckets.take_one(value, time_s)
-                usable, unusable = closed is not None, closed is None
+                unusable, closed = self.buckets.take_one(value, time_s)
+                usable = not unusable
             else:
                 unusable = bool(reading.unusable[row])
                 if not unusable and not reading.expected[row]:

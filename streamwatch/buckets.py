@@ -8,7 +8,7 @@
 5. What is counted must be whole: the bucket in which counting begins is not read.
 
 Sums run from value to value in the order in which they come, so they are the same to the last bit however the values
-fall into calls. Measured: 0.02 us a value in calls of 1,000, 0.9 us for one alone.
+fall into calls. Measured: 0.02 us a value in calls of 1,000, 0.6 us for one alone.
 """
 
 from __future__ import annotations
@@ -157,7 +157,8 @@ class Buckets:
         if self._closed == NEVER:
             return 0.0, 0.0
         start_s = self._closed * self._length_s
-        return start_s + MARGIN_S, start_s + self._length_s + self._late_s - MARGIN_S
+        until_s = start_s + self._length_s + self._late_s - MARGIN_S
+        return (start_s + MARGIN_S, until_s) if self._peak_s < until_s else (0.0, 0.0)
 
     def take(self, values: Floats, times_s: Floats) -> Taken:
         """Read n finite values of the kind, in the order in which they came."""
@@ -190,8 +191,8 @@ class Buckets:
             np.searchsorted(closed, starts, side="right"),
         )
 
-    def take_one(self, value: float, time_s: float) -> list[tuple[float, float]] | None:
-        """The same of one value: values and times of the buckets that close; None: it came too late."""
+    def take_one(self, value: float, time_s: float) -> tuple[bool, list[tuple[float, float]]]:
+        """The same of one value: whether it came too late; values and times of the buckets that close."""
         number = math.floor(time_s / self._length_s)
         if self._peak_s == NEVER:
             self._begin(time_s)
@@ -201,7 +202,7 @@ class Buckets:
         if closed > self._closed:
             self._closed = closed
         if number < self._closed:
-            return None
+            return True, self._values(self._shut())
         if self._real and not -GREATEST <= value <= GREATEST:
             value = GREATEST if value > 0 else -GREATEST
         held = self._open.get(number)
@@ -209,7 +210,10 @@ class Buckets:
             held = self._open[number] = _Open(0, 0.0, value if self._real else 0.0)
         held.n += 1
         held.total += value - held.base
-        return [(of, at * self._length_s) for at, of in self._shut()]
+        return False, self._values(self._shut())
+
+    def _values(self, done: list[tuple[int, float]]) -> list[tuple[float, float]]:
+        return [(value, number * self._length_s) for number, value in done]
 
     def _begin(self, time_s: float) -> None:
         if self._peak_s == NEVER and self.every.stat == "count":

@@ -32,8 +32,8 @@ def taken(buckets: Buckets, rows: Rows, cuts: Iterable[int] = ()) -> tuple[list[
     for start, stop in pairwise(edges):
         if stop - start == 1:
             one = buckets.take_one(rows[start][1], rows[start][0])
-            late += [start] * (one is None)
-            closed += [(start, time_s, value) for value, time_s in one or ()]
+            late += [start] * one[0]
+            closed += [(start, time_s, value) for value, time_s in one[1]]
             continue
         found = buckets.take(
             np.array([v for _, v in rows[start:stop]]), np.array([t for t, _ in rows[start:stop]])
@@ -194,6 +194,13 @@ def test_a_shorter_or_longer_wait_goes_on_from_the_state() -> None:
     taken(before, [(100.0, 1.0), (110.0, 1.0), (120.0, 1.0)])
     shorter = Buckets.load(every(late="0s"), "real", before.dump())
     assert taken(shorter, [(121.0, 1.0)], [0]) == ([], [(0, 100, 1), (0, 110, 1)])
+    for short_way in (False, True):
+        shorter = Buckets.load(every(late="0s"), "real", before.dump())
+        assert shorter.quiet_s == (0.0, 0.0), "the next value closes two"
+        rows = [(119.0, 1.0)] if short_way else [(119.0, 1.0), (118.0, 1.0)]
+        late, closed = taken(shorter, rows)
+        assert shorter.quiet_s == (120.001, 129.999)
+        assert (late, closed) == ([0, 1][: len(rows)], [(0, 100, 1), (0, 110, 1)])
     longer = Buckets.load(every(late="50s"), "real", shorter.dump())
     late, closed = taken(longer, [(111.0, 9.0), (122.0, 1.0), (300.0, 1.0)])
     assert (late, closed) == ([0], [(2, 120, 1)])

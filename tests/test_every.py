@@ -124,14 +124,14 @@ def test_an_event_a_little_late_is_in_its_bucket() -> None:
 
 def test_several_alerts_at_one_event_have_ids_of_their_own() -> None:
     """An event after a long wait may close so many buckets that a detector finds several changes in them."""
-    values = [i // 40 % 2 for i in range(100)]
-    events = [event(FIRST_S + i, prediction=value) for i, value in enumerate(values)]
-    events += [event(FIRST_S + 300, prediction=0)]
-    of = watched({"length": "1s", "late": "100s"}, "positive_rate", {"hddm_a": {}})
-    alerts = alerts_of(of, events)
-    assert len(alerts) > 1
+    levels = [0.1, 0.2, 0.45, 0.95]
+    events = [event(FIRST_S + i, score=levels[i // 25]) for i in range(100)]
+    events += [event(FIRST_S + 300, score=0.95)]
+    detector = {"page_hinkley": {"min_instances": 5, "threshold": 0.3}}
+    alerts = alerts_of(watched({"length": "1s", "late": "100s"}, "score", detector), events)
+    assert [alert.data.reason for alert in alerts] == ["first", "worse", "worse"]
     assert {alert.time for alert in alerts} == {alerts[0].time}
-    assert len({alert.id for alert in alerts}) == len(alerts)
+    assert len({alert.id for alert in alerts}) == 3
 
 
 def test_what_a_pause_leaves_of_a_bucket_is_no_rate() -> None:
@@ -142,12 +142,26 @@ def test_what_a_pause_leaves_of_a_bucket_is_no_rate() -> None:
     window = {"name": "w", "do": "skip", **times}
     for stat, read in (("count", 7), ("mean", 10)):
         every = {"length": "10s", "stat": stat, "late": "0s"}
-        by_hand, by_config = Engine(watched(every)), Engine(watched(every, windows=[window]))
-        by_hand.process(mixed([pause, *events]))
-        by_config.process(mixed(events))
-        for engine in (by_hand, by_config):
-            (gauge,) = engine.gauges()
-            assert (gauge.n, gauge.level) == (read, 10.0 if stat == "count" else 0.5)
+        for windows, items in (([], [pause, *events]), ([window], events)):
+            for size in (200, 2):
+                engine = Engine(watched(every, windows=windows))
+                for start in range(0, len(items), size):
+                    engine.process(mixed(items[start : start + size], start))
+                (gauge,) = engine.gauges()
+                assert (gauge.n, gauge.level) == (read, 10.0 if stat == "count" else 0.5)
+
+
+def test_what_is_drawn_is_what_the_detector_reads() -> None:
+    """However few rows come at once."""
+    drawn = []
+    for size in (200, 2):
+        engine = Engine(watched({"length": "10s", "late": "0s", "stat": "count"}), sketch=True)
+        for part in batches(scores(100, 0), itertools.repeat(size)):
+            engine.process(part)
+        (sketch,) = engine.sketches().values()
+        buckets = sketch.buckets()
+        drawn.append((buckets.counts.sum(), buckets.sums.sum()))
+    assert drawn == [(8, 80.0), (8, 80.0)]
 
 
 def test_after_an_accept_the_open_bucket_is_not_of_the_new_normal() -> None:
