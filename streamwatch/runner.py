@@ -210,8 +210,8 @@ class _Loop:
     def turn(self) -> None:
         self.retry_in_s = 0.0
         try:
-            more = any(task.more for task in self.tasks.values())
-            happenings = self.transport.poll(0.0 if more else POLL_S)
+            gathering = any(task.more and task.says_something for task in self.tasks.values())
+            happenings = self.transport.poll(0.0 if gathering else POLL_S)
         except PlatformError as error:
             # The tasks stay: the transport says by Closed or Opened if they are not to go on as they are.
             self.fail(error, None)

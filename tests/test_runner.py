@@ -6,8 +6,10 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from streamwatch import runner
 from streamwatch.engine import Restored
 from streamwatch.errors import (
     BrokerUnreachable,
@@ -19,7 +21,7 @@ from streamwatch.errors import (
 )
 from streamwatch.observer import Silent, Work
 from streamwatch.records import Batch, Commit, Source
-from streamwatch.runner import FORGIVEN_S, Total, backoff_s, run
+from streamwatch.runner import FORGIVEN_S, GATHER_S, Total, backoff_s, run
 from streamwatch.transports.base import Closed, Happening, Idle, Lagging, Listed, Opened, Progress, Stalled
 from streamwatch.transports.kafka.lagging import Lag
 from tests.build import START_S, batch, config, event, mixed, monitor
@@ -57,7 +59,7 @@ class Script:
         self.closed = 0
 
     def poll(self, timeout_s: float) -> Sequence[Happening]:
-        assert timeout_s >= 0.2  # below that a join of the consumer group can hang for ever
+        assert timeout_s == 0.0 or timeout_s >= 0.2  # between, a join of the consumer group can hang for ever
         assert not self.closed
         if not self.polls:
             return ()
@@ -196,6 +198,39 @@ def test_a_transaction_is_split_at_record_boundaries() -> None:
     play(script, most_records=4)
     assert [len(commit.dead_letters) for commit in script.commits] == [4, 4, 2]
     assert [commit.offsets[SOURCE] for commit in script.commits] == [4, 8, 10]
+
+
+def busy(offset: int) -> Batch:
+    """As much as is processed at once, with one bad value."""
+    return replace(records(8, offset), value=[b"x", *[None] * 7])
+
+
+def test_in_catch_up_what_there_is_to_say_is_gathered_for_a_tenth_of_a_second() -> None:
+    clock = Clock()
+
+    class Slow(Script):
+        def poll(self, timeout_s: float) -> Sequence[Happening]:
+            clock.now += 0.6 * GATHER_S
+            return super().poll(timeout_s)
+
+    script = Slow([OPENED], *[[busy(8 * n)] for n in range(5)], [])
+    play(script, clock=clock, most_records=8)
+    assert [len(commit.dead_letters) for commit in script.commits] == [2, 2, 1]
+
+
+def test_gathering_ends_with_catch_up() -> None:
+    """The turn after a full batch brings nothing more: what was said in it is committed."""
+    script = Script([OPENED, busy(0)], [], [])
+    play(script, most_records=8)
+    assert [len(commit.dead_letters) for commit in script.commits] == [1]
+
+
+def test_much_state_does_not_wait_for_the_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it must be at the broker within the deadline of a transaction."""
+    script = Script([OPENED, replace(batch([event(START_S)] * 3), offset=np.arange(3))], [records(1, 3)], [])
+    monkeypatch.setattr(runner, "MOST_STATE_BYTES", 1)
+    play(script)
+    assert [commit.offsets[SOURCE] for commit in script.commits] == [3, 4]
 
 
 @pytest.mark.parametrize("error", [TaskLost("fenced"), TransactionTimeout("?"), BrokerUnreachable("away")])
