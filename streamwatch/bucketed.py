@@ -42,10 +42,8 @@ class Bucketed(Watcher):
 
     @property
     def quiet(self) -> int:
-        """As that of a watcher, of values whose times are within `quiet_s`."""
-        if self.sketch is not None or self.applied.skips or self.eyes.blind:
-            return 0
-        return MOST_HELD
+        """As that of a watcher, of values whose times are within `quiet_s`: no bucket closes there."""
+        return 0 if self.applied.skips or self.eyes.blind else MOST_HELD
 
     @property
     def quiet_s(self) -> tuple[float, float]:

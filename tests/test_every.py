@@ -136,7 +136,7 @@ def test_several_alerts_at_one_event_have_ids_of_their_own() -> None:
 
 def test_what_a_pause_leaves_of_a_bucket_is_no_rate() -> None:
     """Of what is counted; a mean of what is left is still a mean."""
-    events = [event(FIRST_S + i, score=0.5) for i in range(120)]
+    events = [event(FIRST_S + i, score=0.9 if 23 <= i < 47 else 0.5) for i in range(120)]
     times = {"from": "2025-10-09T08:54:23Z", "to": "2025-10-09T08:54:47Z"}  # 23 to 47 s after FIRST_S
     pause = Pause(id="p", author="x", match=("monitor=a",), from_=times["from"], to=times["to"])
     window = {"name": "w", "do": "skip", **times}
