@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from tests.bench import buckets
 from tests.bench.events import MODELS, MONITORS, SIZE, drift_at, events, preload
 from tests.bench.stopwatch import Measured
 from tests.bench.throughput import CONTENDERS, Contender, per_cpu_second, per_second, ratio
@@ -44,6 +45,12 @@ def test_all_contenders_find_the_same_drifts_at_the_same_events(broker: SharedBr
     assert set(first) == {(model, monitor) for model in MODELS for monitor in MONITORS}
     position = {event.key.decode(): at for at, event in enumerate(events(COUNT)) if event.key}
     assert all(position[at] >= drift_at(COUNT, MODELS.index(model)) for (model, _), at in first.items())
+
+
+def test_the_benchmark_of_buckets_reads_all_events_with_and_without_them() -> None:
+    parts = buckets.told(400, 8)
+    assert sum(map(len, parts)) == 400
+    assert all(buckets.cost_us(buckets.watched(every), parts) > 0 for every in (None, "1m"))
 
 
 def first_drifts(servers: str, topic: str, at_least: int) -> dict[tuple[str, str], str]:
