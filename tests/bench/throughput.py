@@ -3,8 +3,8 @@
     python -m tests.bench.throughput [--events 400000] [--rounds 3] [--cases plain wide keys] [--json FILE]
 
 Needs what the tests on a real broker need (Java, Maven) and the extra `bench`. It loads topics (lz4, 4 partitions,
-keyed by event id, models that mix), then each contender reads one from its start to its end in a process of its own, in
-turns: A B C A B C A B C. All have the same libraries (without `crc32c`, checksums cost kafka-python 8 to 10 us an event,
+keyed by event id, models that mix), then each contender reads one from its start to its end in a process of its own,
+in turns: A B C A B C A B C. All have the same libraries (without `crc32c`, checksums cost kafka-python 8 to 10 us an event,
 which is half of all). The cases:
 
 plain  235-byte events, 8 models x 4 ADWIN
