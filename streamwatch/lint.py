@@ -227,7 +227,8 @@ def _kinds(config: Config, monitor: Monitor, loc: Loc) -> Iterator[Finding]:
         yield Finding(
             (*loc, "detector"),
             f"{monitor.detector.label} reads {takes}; {monitor.read} gives {_ABOUT_KIND[kind]}",
-            (f"these read it: {readers}" if readers else "") + ("" if monitor.every is None else "; or every: null"),
+            (f"these read it: {readers}" if readers else "")
+            + ("" if monitor.every is None else "; or every: null"),
         )
 
 

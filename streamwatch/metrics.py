@@ -61,7 +61,9 @@ class Metrics:
         self._tombstones = counter("tombstones", "Records without a value.")
         self._dead_letters = counter("dead_letters", "Records that could not be read.", "code")
         self._alerts = counter("alerts", "Alerts written.", "state", "severity")
-        self._unusable = counter("unusable_values", "Values that a monitor could not use, or too late.", "monitor")
+        self._unusable = counter(
+            "unusable_values", "Values that a monitor could not use, or too late.", "monitor"
+        )
         self._evicted = counter("evicted_stream_keys", "Stream keys that went because there were too many.")
         self._retired = counter("retired_stream_keys", "Stream keys of versions that fell silent.")
         self._commits = counter("commits", "Transactions committed.")

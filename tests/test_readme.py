@@ -190,7 +190,9 @@ def _own_topic(place: Path, address: str) -> None:
 def test_the_line_that_shows_an_alert_is_what_tail_writes() -> None:
     shown = block("text", "firing").splitlines()[0]
     what = "distance of late-arrival rose from 1,043 to 1,695"
-    assert re.fullmatch(rf"\S+Z  firing    warning   {what}  \[first, incident \w+, owner flight-ops\]", shown)
+    assert re.fullmatch(
+        rf"\S+Z  firing    warning   {what}  \[first, incident \w+, owner flight-ops\]", shown
+    )
 
 
 def test_the_words_of_states_and_reasons_are_those_of_the_code() -> None:
