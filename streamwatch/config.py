@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from streamwatch.alerts import stable_id
-from streamwatch.buckets import Every
 from streamwatch.decode import Input
 from streamwatch.detectors import AnyDetector
+from streamwatch.every import Every
 from streamwatch.policy import Policy
 from streamwatch.series import Kind
 from streamwatch.signals import ModelSpec, Signal, Where

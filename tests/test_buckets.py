@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from streamwatch.buckets import Buckets, Every
+from streamwatch.buckets import Buckets
 from streamwatch.errors import StateDamaged
+from streamwatch.every import Every
 from streamwatch.series import Kind
 
 Rows = list[tuple[float, float]]  # time, value

@@ -17,11 +17,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from streamwatch.buckets import Buckets, Every, Stat
+from streamwatch.buckets import Buckets
 from streamwatch.detectors import DETECTORS
 from streamwatch.detectors.base import Detection, Detector, Watched
 from streamwatch.detectors.river import Adwin, Eddm, Kswin
 from streamwatch.events import Events
+from streamwatch.every import Every, Stat
 from streamwatch.series import Floats, Kind, Reading
 from streamwatch.signals import ModelSpec, Signal, SignalKind, Task
 
