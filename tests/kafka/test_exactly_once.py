@@ -17,8 +17,8 @@ from streamwatch.config import Tasks
 from tests.kafka.faults import trial
 
 SEED = 1
-STANDBYS = ("kill standby", "kill committing", "stop write", "broker commit", "refuse alerts")
-SHARED = ("roll all", "kill offsets", "kill commit", "stop owner", "broker now")
+STANDBYS = ("kill standby", "kill offsets", "kill commit", "broker commit", "refuse alerts")
+SHARED = ("roll all", "kill offsets", "kill commit", "kill committing", "stop owner")
 
 
 @pytest.mark.timeout(300)
