@@ -36,7 +36,8 @@ from tests.kafka.workers import BrokenError, Workers
 
 # A commit takes about 5 ms: the moments at which it is hit while under way.
 UNDER_WAY_S = (0.0, 0.001, 0.002, 0.003, 0.005, 0.008)
-KINDS: dict[tuple[str, str], int] = {  # with their weights; each run begins with one each of the first ESSENTIAL
+# With their weights; each run begins with one each of the first ESSENTIAL.
+KINDS: dict[tuple[str, str], int] = {
     ("kill", "owner"): 4,
     ("kill", "standby"): 2,
     ("kill", "offsets"): 2,
