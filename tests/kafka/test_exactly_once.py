@@ -18,7 +18,7 @@ from tests.kafka.faults import trial
 
 SEED = 1
 STANDBYS = ("kill standby", "kill offsets", "kill commit", "broker commit", "refuse alerts")
-SHARED = ("roll all", "kill offsets", "kill commit", "kill committing", "stop owner")
+SHARED = ("roll all", "kill offsets", "kill commit", "stop owner", "broker commit")
 
 
 @pytest.mark.timeout(300)
