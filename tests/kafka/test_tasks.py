@@ -167,6 +167,8 @@ def test_a_task_is_restored_while_the_others_of_its_worker_go_on(broker: SharedB
         worker.commit(1, b"one", k=b"1")
         worker.until(lambda: 0 in worker.open and worker.values[0] == [b"a0"], "task 0 is back")
         worker.commit(0, b"zero")
+        write(servers, unique, 1, b"c1")
+        worker.until(lambda: worker.values[1] == [b"a1", b"b1", b"c1"], "task 1 still goes on")
     assert [one.task for one in worker.happenings if isinstance(one, Closed)] == [0]
     assert [r.value for r in read_committed(servers, f"{unique}-alerts", at_least=2)] == [b"one", b"zero"]
 
