@@ -31,9 +31,16 @@ LAG_WORTH_A_LINE = 1_000
 
 
 class Journal:
-    """An observer that writes log lines. At most `DEAD_LETTERS_SHOWN` dead letters of a code per interval."""
+    """An observer that writes log lines. At most `DEAD_LETTERS_SHOWN` dead letters of a code per interval. `alone`:
+    there is one task, and what a command is not about here it is not about at all."""
 
-    def __init__(self, interval_s: float = INTERVAL_S, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        interval_s: float = INTERVAL_S,
+        clock: Callable[[], float] = time.monotonic,
+        alone: bool = True,
+    ) -> None:
+        self._alone = alone
         self._interval_s = interval_s
         self._clock = clock
         self._since = clock()
@@ -97,7 +104,7 @@ class Journal:
         if work.retired:
             _keys(log().info, "retired", work.task, work.retired)
         for obeyed in work.obeyed:
-            command_line(work.task, obeyed)
+            command_line(work.task, obeyed, self._alone)
         for strange in work.unwatched:
             log().warning("not watched", task=work.task, **strange._asdict())
         self._unusable.update(work.unusable)
@@ -213,11 +220,11 @@ def alert_line(task: int, alert: Alert) -> None:
     )
 
 
-def command_line(task: int, obeyed: Obeyed) -> None:
+def command_line(task: int, obeyed: Obeyed, alone: bool = True) -> None:
     """One that is about nothing just now is worth a second look: a name may be misspelt."""
     said = msgspec.to_builtins(obeyed.command)
     kind = said.pop("command")
-    about_nothing = not obeyed.watchers and kind not in ("end", "verdict")
+    about_nothing = alone and not obeyed.watchers and kind not in ("end", "verdict")
     write = log().warning if about_nothing else log().info
     write("command", task=task, command=kind, watchers=obeyed.watchers, **said)
 

@@ -17,11 +17,13 @@ from streamwatch import logs
 from streamwatch.engine import Restored
 from streamwatch.errors import TaskLost
 from streamwatch.events import StreamKey
+from streamwatch.execute import Obeyed
 from streamwatch.journal import DEAD_LETTERS_SHOWN, Journal
 from streamwatch.plan import Unwatched
 from streamwatch.records import Source
 from streamwatch.transports.base import Closed, Opened, Progress, Stalled
 from tests.samples import Clock, alert, letter, waiting, work
+from tests.talk import silence
 from tests.test_metrics import Watched
 
 
@@ -320,6 +322,23 @@ def test_a_model_that_a_monitor_cannot_watch_is_a_warning_that_says_why(
     (line,) = lines.read()
     assert (line["event"], line["level"]) == ("not watched", "warning")
     assert (line["monitor"], line["model"], line["why"]) == ("off", "new", "only a regression has it")
+
+
+@pytest.mark.parametrize(("alone", "level"), [(True, "warning"), (False, "info")])
+def test_a_command_about_nothing_is_a_warning_unless_other_tasks_hear_it_too(
+    lines: Lines, alone: bool, level: str
+) -> None:
+    """A name may be misspelt; but with several tasks most commands are about a watcher of one."""
+    Journal(alone=alone).committed(work(obeyed=[Obeyed(silence(), 0)]), 0.01)
+    (line,) = lines.read()
+    assert (line["event"], line["command"], line["level"]) == ("command", "silence", level)
+
+
+def test_lines_of_one_of_several_workers_say_which(clock: Clock) -> None:
+    found = Lines()
+    logs.configure("fraud-watch", "json", "info", found.stream, clock, worker=2)
+    logs.log().info("ready")
+    assert [(line["service"], line["worker"]) for line in found.read()] == [("fraud-watch", 2)]
 
 
 def test_stream_keys_that_go_are_announced_with_their_number(lines: Lines, journal: Journal) -> None:

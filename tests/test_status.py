@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -103,6 +104,24 @@ def test_verdicts_are_counted_by_monitor_also_of_those_that_are_gone() -> None:
         Verdicts(monitor="gone", fired=1, true=0, false=0, without=1),
     )
     assert found.watched_s == NOW_S - 100 - START_S
+
+
+def test_several_tasks_are_one_status() -> None:
+    """Incidents fire in one task each and are added up; every task hears every verdict and silence, and each counts
+    once; the stream is as far as the task that is farthest."""
+    said = (
+        verdict("a1", "false", "score"),
+        silence("s-now", "2025-10-14T00:00:00Z", "2025-10-15T08:00:00Z"),
+    )
+    of = watched(tasks="per_partition")
+    first, second = (snapshot(of, *said).tasks[0] for _ in range(2))
+    found = told(of, Snapshot({0: first, 3: replace(second, committed_s=NOW_S)}, [], 2), NOW_S)
+    alone = told(of, Snapshot({0: first}, [], 2), NOW_S)
+    assert found.verdicts[0] == Verdicts(monitor="score", fired=2, true=0, false=1, without=1)
+    assert found.windows == alone.windows
+    assert (found.stream_keys, found.state_bytes) == (2 * alone.stream_keys, 2 * alone.state_bytes)
+    assert (found.stream_time, found.watched_s) == (alone.stream_time, alone.watched_s)
+    assert found.committed == rfc3339(NOW_S)
 
 
 def test_state_that_the_config_would_drop_is_told() -> None:

@@ -93,7 +93,7 @@ def _serve(
     gc.set_threshold(*COLLECT)
     health = Health(config.watchdog)
     metrics = Metrics()
-    journal = Journal()
+    journal = Journal(alone=config.tasks == "one")
     ending = Ending(health.stopping)
     ending.listen()
     server = outside(health, metrics)
