@@ -87,6 +87,15 @@ def warnings(config: Config) -> Iterator[Finding]:
                     "signal and alarms all the time on another",
                     "scale: auto learns the units",
                 )
+    if config.tasks == "per_partition":
+        for position, entry in enumerate(config.inputs):
+            place = entry.read.model
+            if entry.kind == "predictions" and place is not None and place.const is not None:
+                yield Finding(
+                    ("inputs", position, "read", "model"),
+                    "with tasks: per_partition each partition is watched by itself, and one model is in all of them",
+                    "tasks: one, unless the topic has one partition",
+                )
     kafka = config.kafka
     if kafka.security_protocol == "SASL_PLAINTEXT" and kafka.sasl_mechanism == "PLAIN":
         yield Finding(

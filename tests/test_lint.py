@@ -273,6 +273,13 @@ def test_a_password_in_the_clear_is_a_warning() -> None:
     assert lint.lint(config(kafka={**kafka, "sasl_mechanism": "SCRAM-SHA-256"})) == []
 
 
+def test_one_model_in_all_partitions_is_a_warning_if_each_is_a_task() -> None:
+    inputs = [{"topics": ["p"], "read": {"model": {"const": "fraud"}}}]
+    found = lint.lint(config(inputs=inputs, tasks="per_partition"))
+    assert [p.where for p in found] == ["inputs.0.read.model"]
+    assert lint.lint(config(inputs=inputs)) == lint.lint(config(tasks="per_partition")) == []
+
+
 def test_usual_monitors_give_no_warning() -> None:
     usual = [
         {"signal": "score"},
