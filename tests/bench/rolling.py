@@ -55,6 +55,10 @@ class Replica:
         self.start()
         wait_until(self.ready, 60, "the replica is ready again")
 
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait(10)
+
     def end(self) -> None:
         self._process.terminate()
         code = self._process.wait(15)
@@ -136,9 +140,11 @@ def main() -> int:
             sender.end()
             wait_until(lambda: len(seen.at) >= len(sender.sent), 60, "the alert of every probe")
             seen.end()
-        finally:
             for replica in replicas:
                 replica.end()
+        finally:
+            for replica in replicas:
+                replica.kill()
         alerts = Counter(
             body["data"]["model"]
             for record in read_committed(servers, "latency-alerts")
