@@ -38,11 +38,11 @@ POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
 JVM = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Xlog:disable")
 # A killed broker is fenced after its session; later by at most this.
 SESSION_S = 1.5
+CONTROLLER = 100  # the node id of a controller that is a process of its own
 # The default of 50 partitions makes the first join take 3.5 s; a restarted broker waits for its old session
 # to end, 9 s by default.
 SETTINGS = {
     "process.roles": "broker,controller",
-    "node.id": "1",
     "controller.listener.names": "CONTROLLER",
     "inter.broker.listener.name": "PLAINTEXT",
     "offsets.topic.replication.factor": "1",
@@ -173,6 +173,7 @@ class Broker:
     SASL if there are `users` (PLAIN and SCRAM-SHA-512); SSL, and MTLS which wants a client certificate, if there
     is `tls`; FAR, whose clients are sent on to an address where nobody listens, if `far`.
     `parent`: the process with which the broker ends, should that be killed.
+    `joins`: the broker, `apart`, whose controller is this one's, too; `number` is the node id. See `cluster`.
     `apart`: the controller is a process of its own, which outlives a kill. For tests that kill the broker while
     transactions commit: a node that is both leads its partitions for a moment when it restarts before its old session
     has ended, is then fenced, takes the partitions without a leader for deleted ones, and completes the transactions
@@ -188,6 +189,8 @@ class Broker:
     jvm: Sequence[str] = ()
     archive: bool = True
     apart: bool = False
+    number: int = 1
+    joins: Broker | None = None
     parent: int = field(default_factory=os.getpid)
     folder: Path | None = None
     ports: dict[str, int] = field(default_factory=dict)
@@ -230,9 +233,9 @@ class Broker:
         if archive is not None and archive.stat().st_size:
             command.append(f"-XX:SharedArchiveFile={archive}")
         command += ["-cp", jars, "kafka.Kafka"]
-        if self.apart:
-            if self.controller is None:
-                self.controller = self._process([*command, str(self.folder / "controller.properties")])
+        if self.apart and self.controller is None:
+            self.controller = self._process([*command, str(self.folder / "controller.properties")])
+        if self._only_broker:
             time.sleep(max(0.0, self.killed_at + SESSION_S - time.monotonic()))
         self.process = self._process([*command, str(self.folder / "server.properties")])
         try:
@@ -299,6 +302,11 @@ class Broker:
             start_new_session=True,
         )  # fmt: skip
 
+    @property
+    def _only_broker(self) -> bool:
+        """The controller is another process."""
+        return self.apart or self.joins is not None
+
     def _ready(self) -> bool:
         if not self.running:
             raise BrokerError(
@@ -318,9 +326,11 @@ class Broker:
         listeners += ["SSL", "MTLS"] if self.tls else []
         listeners += ["FAR"] if self.far else []
         self.ports.update({name: free_port() for name in listeners})
+        if self.joins is not None:
+            self.ports["CONTROLLER"] = self.joins.ports["CONTROLLER"]
         files = {"server.properties": self._properties()}
         if self.apart:
-            files["controller.properties"] = {**SETTINGS, **self._controller_properties()}
+            files["controller.properties"] = {**SETTINGS, **self.settings, **self._controller_properties()}
         for name, properties in files.items():
             (self.folder / name).write_text("".join(f"{key}={value}\n" for key, value in properties.items()))
             self._format_one(jars, self.folder / name)
@@ -347,20 +357,21 @@ class Broker:
     def _controller_properties(self) -> dict[str, str]:
         return {
             "process.roles": "controller",
-            "node.id": "2",
+            "node.id": str(CONTROLLER),
             "log.dirs": f"{self.folder}/controller",
             "listeners": f"CONTROLLER://localhost:{self.ports['CONTROLLER']}",
-            "controller.quorum.voters": f"2@localhost:{self.ports['CONTROLLER']}",
+            "controller.quorum.voters": f"{CONTROLLER}@localhost:{self.ports['CONTROLLER']}",
         }
 
     def _properties(self) -> dict[str, str]:
         protocols = {"SASL": "SASL_PLAINTEXT", "MTLS": "SSL", "CONTROLLER": "PLAINTEXT", "FAR": "PLAINTEXT"}
         own = {
+            "node.id": str(self.number),
             "log.dirs": f"{self.folder}/data",
             "listeners": ",".join(
                 f"{name}://localhost:{port}"
                 for name, port in self.ports.items()
-                if name != "CONTROLLER" or not self.apart
+                if name != "CONTROLLER" or not self._only_broker
             ),
             "advertised.listeners": ",".join(
                 f"{name}://localhost:{1 if name == 'FAR' else port}"
@@ -370,11 +381,11 @@ class Broker:
             "listener.security.protocol.map": ",".join(
                 f"{name}:{protocols.get(name, name)}" for name in self.ports
             ),
-            "controller.quorum.voters": f"1@localhost:{self.ports['CONTROLLER']}",
+            "controller.quorum.voters": f"{CONTROLLER if self._only_broker else self.number}"
+            f"@localhost:{self.ports['CONTROLLER']}",
         }
-        if self.apart:
+        if self._only_broker:
             own["process.roles"] = "broker"
-            own["controller.quorum.voters"] = f"2@localhost:{self.ports['CONTROLLER']}"
         if self.users:
             module = "org.apache.kafka.common.security"
             users = " ".join(f'user_{user}="{password}"' for user, password in self.users.items())

@@ -22,11 +22,12 @@ class Written:
 
 
 def create_topic(bootstrap_servers: str, topic: str, partitions: int = 1, **configs: str) -> str:
-    """Configs have underscores for dots. Kept for ever, else old timestamps are deleted within minutes."""
+    """Configs have underscores for dots. Kept for ever, else old timestamps are deleted within minutes. As many
+    replicas as the brokers say."""
     settings = {"retention.ms": "-1", **{name.replace("_", "."): value for name, value in configs.items()}}
     admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers, bootstrap_timeout_ms=10_000)
     try:
-        wanted = {topic: {"num_partitions": partitions, "replication_factor": 1, "configs": settings}}
+        wanted = {topic: {"num_partitions": partitions, "replication_factor": -1, "configs": settings}}
         admin.create_topics(wanted, wait_for_metadata=True)
     finally:
         admin.close()
