@@ -68,7 +68,8 @@ class Output:
 
 
 class OpenAlert(NamedTuple):
-    """What is open: the alert last said of it, and the stream time of its first."""
+    """What is open: the alert last said of it, and since when: the onset of the drift, else the time of its first
+    alert."""
 
     alert: Alert
     since_s: float

@@ -116,7 +116,8 @@ class Policy(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """An open drift: the level before it began, the level last said, and when things were last said or seen."""
+    """An open drift: the level before it began, the level last said, since when (the onset that the first detection
+    estimated), and when things were last said or seen."""
 
     before: Level
     said: Level
@@ -160,7 +161,8 @@ def on_detection(
     if abs(change) < policy.ignored_below(found.before.mean):
         return Decision(None, "small", now_s), drift
     if drift is None:
-        return Decision("firing", "first", now_s), Drift(found.before, found.after, now_s, now_s, now_s)
+        begun = Drift(found.before, found.after, found.onset_time_s, now_s, now_s)
+        return Decision("firing", "first", now_s), begun
     said = drift.said.mean - drift.before.mean
     left = found.after.mean - drift.before.mean
     reason: Reason

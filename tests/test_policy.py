@@ -62,6 +62,7 @@ def test_a_detection_is_decided_by_the_first_rule_that_fits(policy, drift, found
         assert after.said == found.after
         assert after.said_s == after.detected_s == NOW
         assert after.before == (drift.before if drift else found.before)
+        assert after.since_s == (drift.since_s if drift else found.onset_time_s)
     elif reason == "known":
         assert after == Drift(drift.before, drift.said, drift.since_s, drift.said_s, detected_s=NOW)
     else:

@@ -130,6 +130,22 @@ def test_state_that_the_config_would_drop_is_told() -> None:
     assert found.dropped == ("error-rate", "score")
 
 
+def test_a_change_is_open_since_its_onset() -> None:
+    """Which the first alert of it estimated: not since that alert, nor since what was said later of the change."""
+    of = config(monitor("score", "score"))
+    levels = [0.1] * 1000 + [0.5] * 100 + [0.9] * 200
+    engine = Engine(of)
+    events = [event(START_S + 10 * i, score=score) for i, score in enumerate(levels)]
+    first, worse = engine.process(batch(events)).alerts
+    assert (first.data.reason, worse.data.reason) == ("first", "worse")
+    assert first.data.onset is not None
+    assert worse.data.onset != first.data.onset
+    found = told(of, Snapshot({0: Held(engine.changes(), engine.mark(), NOW_S)}, [], 1), NOW_S)  # type: ignore[arg-type]
+    (open_,) = found.open
+    assert (open_.since, open_.said) == (first.data.onset.time, worse.time)
+    assert first.data.onset.time < first.time
+
+
 def test_what_the_service_cannot_see_is_open_too() -> None:
     of = config(monitor("score", "score"), sight={"silence": "1h"})
     engine = Engine(of)

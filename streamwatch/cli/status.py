@@ -27,7 +27,8 @@ SOON_S = 7 * 86_400.0
 
 
 class Open(msgspec.Struct, frozen=True, kw_only=True):
-    """An open alert. `since` and `said`: of the first alert of it, and of the last; by stream time."""
+    """An open alert. `since`: the onset of the change as its first alert estimated it, for what is blind the time of
+    its first alert; `said`: the time of the last alert."""
 
     state: str
     reason: str
