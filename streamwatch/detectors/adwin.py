@@ -74,10 +74,17 @@ class AdwinAlarm:
         return not self._rang and self._window.get_width() + 1 >= self._first
 
     @property
+    def needs(self) -> int:
+        return max(0, self._first - 1 - self._width)
+
+    @property
     def quiet(self) -> int:
-        # A window that has not rung holds all that it was given, so its width is the clock's.
-        width = 0 if self._rang else int(self._window.get_width())
-        return max(self._first - 1 - width, self._settings.clock - 1 - width % self._settings.clock)
+        return max(self.needs, self._settings.clock - 1 - self._width % self._settings.clock)
+
+    @property
+    def _width(self) -> int:
+        """A window that has not rung holds all that it was given, so its width is the clock's."""
+        return 0 if self._rang else int(self._window.get_width())
 
     def dump(self) -> dict[str, Any]:
         return {"rang": self._rang, "window": bytes(self._window.__getstate__())}

@@ -35,6 +35,10 @@ class Alarm(Protocol):
         """False only if the next value cannot ring it."""
 
     @property
+    def needs(self) -> int:
+        """So many values more, at least, until it has seen enough; 0: it has. Before that it does not ring."""
+
+    @property
     def quiet(self) -> int:
         """So many values more cannot ring it, whatever they are; 0: nothing is known of the next one."""
 
@@ -67,6 +71,10 @@ class Flipped:
     @property
     def warm(self) -> bool:
         return self._alarm.warm
+
+    @property
+    def needs(self) -> int:
+        return self._alarm.needs
 
     @property
     def quiet(self) -> int:
@@ -116,6 +124,10 @@ class Pair:
     @property
     def warm(self) -> bool:
         return self._up.warm or self._down.warm
+
+    @property
+    def needs(self) -> int:
+        return min(self._up.needs, self._down.needs)
 
     @property
     def quiet(self) -> int:

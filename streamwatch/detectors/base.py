@@ -76,6 +76,10 @@ class Detector(Protocol):
         """False while the detector cannot alarm yet (too few values since its start or its last detection)."""
 
     @property
+    def needs(self) -> int:
+        """So many values more, at least, until it has seen enough; 0: it has. Before that it detects nothing."""
+
+    @property
     def quiet(self) -> int:
         """In so many values more it will detect nothing, whatever they are; 0: nothing is known of the next one."""
 
@@ -89,6 +93,7 @@ class DetectorConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     accepts: ClassVar[frozenset[Kind]]
+    counts: ClassVar[str] = "values"  # what it needs some of before it can alarm
     state_version: ClassVar[int]
 
     @property

@@ -21,10 +21,10 @@ class DdmAlarm(Wrapped):
     """
 
     def __init__(self, *, warm_start: int, drift_threshold: float) -> None:
+        self._warm_start = warm_start
         super().__init__(
             drift().binary.DDM(warm_start=warm_start, drift_threshold=drift_threshold, warning_threshold=0.0)
         )
-        self._warm_start = warm_start
 
     def read(self, values: Iterator[float]) -> bool:
         river, update, warm_start = self._river, self._river.update, self._warm_start
@@ -48,8 +48,9 @@ class DdmAlarm(Wrapped):
         p = river._p.get()
         return float((p + math.sqrt(max(0.0, p * (1 - p)) / river._p.n) - river._p_min) / river._s_min)
 
-    def _seen_enough(self) -> bool:
-        return bool(self._river._p.n > self._warm_start)
+    def _missing(self) -> int:
+        n = int(self._river._p.n)  # the error that is added may be the last one that is missing
+        return self._warm_start - n if n < self._warm_start else self._warm_start + 1 - n
 
     def _state(self) -> dict[str, Any]:
         river = self._river
@@ -87,8 +88,8 @@ class EddmAlarm(Wrapped):
             return None
         return float(1.0 - (distances.mean.get() + 2.0 * distances.get() ** 0.5) / river._p2s_prime_max)
 
-    def _seen_enough(self) -> bool:
-        return bool(self._river._n_errors >= self._river.warm_start)
+    def _missing(self) -> int:
+        return int(self._river.warm_start - self._river._n_errors)
 
     def _state(self) -> dict[str, Any]:
         river = self._river
@@ -137,8 +138,8 @@ class FhddmAlarm(Wrapped):
             return None
         return float((river._u_max - river.n_one / n) / river._epsilon)
 
-    def _seen_enough(self) -> bool:
-        return bool(len(self._river._sliding_window) + 1 >= self._river.sliding_window_size)
+    def _missing(self) -> int:
+        return int(self._river.sliding_window_size) - 1 - len(self._river._sliding_window)
 
     def _state(self) -> dict[str, Any]:
         river = self._river

@@ -126,6 +126,10 @@ class Guarded:
         return self._alarm.warm
 
     @property
+    def needs(self) -> int:
+        return self._alarm.needs
+
+    @property
     def quiet(self) -> int:
         return self._alarm.quiet
 

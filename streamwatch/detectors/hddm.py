@@ -28,8 +28,8 @@ class HddmAAlarm(Wrapped):
         bound = math.sqrt(part / 2 * math.log(2.0 / river.drift_confidence))
         return float((whole.get() - low.get()) / bound)
 
-    def _seen_enough(self) -> bool:
-        return bool(self._river._z.n >= 1)
+    def _missing(self) -> int:
+        return 1 - int(self._river._z.n)
 
     def _state(self) -> dict[str, Any]:
         means = self._river._x_min, self._river._x_max, self._river._z
@@ -64,8 +64,8 @@ class HddmWAlarm(Wrapped):
         bound = river._mcdiarmid_bound(low.ibc + now.ibc, river.drift_confidence)
         return float((now.ewma - low.ewma) / bound)
 
-    def _seen_enough(self) -> bool:
-        return bool(self._river._total._is_init)
+    def _missing(self) -> int:
+        return 1 - int(self._river._total._is_init)
 
     def _state(self) -> dict[str, Any]:
         river = self._river

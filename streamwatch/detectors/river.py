@@ -173,6 +173,7 @@ class Eddm(OneSided):
 
     name = "eddm"
     accepts = _BINARY
+    counts = "ones (zeros, where it watches for fewer ones)"
 
     warm_start: int = Field(200, ge=1, le=1_000_000, description="no alarm in so many first ones; River: 30")
     beta: float = Field(0.6, gt=0, lt=1, description="alarm below this share of the greatest; River: 0.9")

@@ -95,6 +95,15 @@ class Scaled:
         return bool(self._factor) and self._alarm.warm
 
     @property
+    def needs(self) -> int:
+        """None once the values for a scale have been there: of one constant it has none, but a step of it is found."""
+        if self._rang:
+            return self._warmup
+        if self._factor:
+            return self._alarm.needs
+        return max(0, self._warmup - self._same - len(self._others))
+
+    @property
     def quiet(self) -> int:
         return 0
 

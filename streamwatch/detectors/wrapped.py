@@ -30,6 +30,7 @@ class Wrapped:
 
     def __init__(self, river: Any) -> None:
         self._river = river
+        self._all = self._missing()
 
     @property
     def direction(self) -> Watched:
@@ -53,13 +54,20 @@ class Wrapped:
 
     @property
     def warm(self) -> bool:
-        return not self._river._drift_detected and self._seen_enough()
+        return not self._river._drift_detected and self._missing() <= 0
+
+    @property
+    def needs(self) -> int:
+        if self._river._drift_detected:  # River forgets all of it with the next value
+            return self._all
+        return max(0, self._missing())
 
     @property
     def quiet(self) -> int:
         return 0
 
-    def _seen_enough(self) -> bool:
+    def _missing(self) -> int:
+        """At least so many values more until the next one can ring it; 0 or less: none."""
         raise NotImplementedError
 
     def dump(self) -> dict[str, Any]:
@@ -103,8 +111,8 @@ class PageHinkleyAlarm(Wrapped):
         rise, fall = self._sums()
         return max(rise, fall) if rise > -math.inf else None
 
-    def _seen_enough(self) -> bool:
-        return bool(self._river._x_mean.n + 1 >= self._river.min_instances)
+    def _missing(self) -> int:
+        return int(self._river.min_instances - 1 - self._river._x_mean.n)
 
     def _state(self) -> dict[str, Any]:
         river = self._river
@@ -148,8 +156,8 @@ class KswinAlarm(Wrapped):
         tested = river._drift_detected or len(river.window) == river.window_size
         return float(river.p_value) if tested else None
 
-    def _seen_enough(self) -> bool:
-        return len(self._river.window) + 1 >= int(self._river.window_size)
+    def _missing(self) -> int:
+        return int(self._river.window_size) - 1 - len(self._river.window)
 
     def _state(self) -> dict[str, Any]:
         river = self._river

@@ -243,6 +243,22 @@ def test_nothing_rings_while_not_warm_and_warmth_comes_and_goes(case: Case) -> N
 
 
 @every_case
+def test_it_says_at_least_how_many_values_it_needs_and_detects_nothing_before(case: Case) -> None:
+    """What it said of the future holds, also of a step among the first values, and after it detected something."""
+    values, times_s = stream(case, seed=6)
+    detector, needed = case.build(), list[int]()
+    for value, time_s in zip(values[case.half - 20 :].tolist(), times_s.tolist(), strict=False):
+        needed.append(detector.needs)
+        found = detector.update_one(value, time_s)
+        assert needed[-1] - detector.needs <= 1
+        assert not (needed[-1] and found)
+        if found:
+            assert detector.needs == needed[0]
+    assert needed[0] >= 1
+    assert 0 in needed
+
+
+@every_case
 def test_the_level_is_the_mean_since_the_start_or_the_last_onset(case: Case) -> None:
     values, times_s = stream(case, seed=6)
     detector = case.build()
