@@ -247,7 +247,7 @@ class Broker:
 
     def _process(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
         assert self.folder is not None
-        with (self.folder / "broker.log").open("ab") as log:
+        with self.log_file.open("ab") as log:
             # A session of its own: Ctrl-C in the terminal ends the tests first, and they end the broker.
             process = subprocess.Popen(
                 command,
@@ -285,9 +285,13 @@ class Broker:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder = None
 
+    @property
+    def log_file(self) -> Path:
+        return Path(self.folder or "", "broker.log")
+
     def log(self) -> str:
-        path = self.folder and self.folder / "broker.log"
-        return path.read_text(errors="replace")[-4000:] if path and path.exists() else ""
+        path = self.log_file
+        return path.read_text(errors="replace")[-4000:] if self.folder and path.exists() else ""
 
     def _end(self, how: signal.Signals, within_s: float = 20.0) -> None:
         if self.process is not None and self.process.poll() is None:

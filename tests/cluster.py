@@ -8,12 +8,13 @@ About 8 s until it is ready, and 250 MB for each of its four processes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
 from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError
 
 from tests.broker import Broker, brokers_known, wait_until
@@ -67,6 +68,27 @@ class Cluster:
             if not broker.running:
                 broker.start()
 
+    def not_replicated(self) -> list[str]:
+        """A line for each topic, the brokers' own included, that has other replicas than it should, or takes a record
+        that fewer have than should."""
+        if self.count == 1:
+            return []
+        topics = described(self.bootstrap_servers)
+        counts = {t["name"]: {len(p["replica_nodes"]) for p in t["partitions"]} for t in topics}
+        wanted = {**REPLICATED, **self.settings}["min.insync.replicas"]
+        least = least_in_sync(self.bootstrap_servers, counts)
+        # Of transactions it is the broker's own setting that counts.
+        least.pop("__transaction_state", None)
+        return [
+            f"topic {name} has {sorted(found)} replicas, not {self.count}"
+            for name, found in counts.items()
+            if found != {self.count}
+        ] + [
+            f"topic {name} takes what {found} replicas have, not {wanted}"
+            for name, found in least.items()
+            if found != wanted
+        ]
+
     def in_sync(self) -> bool:
         """Whether every replica of every partition has caught up, so that any one broker may go. False too while the
         cluster does not answer."""
@@ -88,5 +110,17 @@ def described(servers: str) -> list[dict[str, Any]]:
     try:
         topics: list[dict[str, Any]] = admin.describe_topics()
         return topics
+    finally:
+        admin.close()
+
+
+def least_in_sync(servers: str, topics: Iterable[str]) -> dict[str, str]:
+    """How many replicas must have a record before it is acknowledged, by topic."""
+    name = "min.insync.replicas"
+    admin = KafkaAdminClient(bootstrap_servers=servers, bootstrap_timeout_ms=10_000)
+    try:
+        asked = [ConfigResource(ConfigResourceType.TOPIC, topic, {name: None}) for topic in topics]
+        found = admin.describe_configs(asked, config_filter="all")["topic"]
+        return {topic: str(configs[name]["value"]) for topic, configs in found.items()}
     finally:
         admin.close()

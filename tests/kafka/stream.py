@@ -19,8 +19,11 @@ import json
 import random
 import threading
 import time
+import zlib
+from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 from kafka import KafkaProducer
 
@@ -46,6 +49,7 @@ ABOUT = [
 ]
 ACCEPTED = [("incident=a*",), ("incident=b*", "key=*"), ("monitor=error", "version=", "key=*")]
 FOR_S = (1.0, 60.0, 200.0, 1500.0)
+Acks = Literal["all", "1", "0"]
 # Of labels per event: how many are written once, and how long after their event, in events.
 LABELLED = 0.9
 LATE = (-40, 500)
@@ -188,22 +192,33 @@ def closing(last_ms: int, tasks: Tasks = "one") -> list[tuple[str, Written]]:
     ]
 
 
+def checksum(value: bytes | None) -> int:
+    return zlib.crc32(value or b"")
+
+
 class Writer(threading.Thread):
     """Writes the stream at a steady rate until told to stop, and then a closing record to each partition.
 
+    `acks`: how many replicas have a record before it is acknowledged.
     `closed`: all of it arrived.
+    `acknowledged`: the checksum (`checksum`) of each record that a broker said it has, by its offset, by topic and
+    partition.
     """
 
-    def __init__(self, servers: str, service: str, seed: int, tasks: Tasks = "one") -> None:
+    def __init__(
+        self, servers: str, service: str, seed: int, tasks: Tasks = "one", acks: Acks = "all"
+    ) -> None:
         super().__init__(name="writer", daemon=True)
         self._servers, self._service, self._seed, self._tasks = servers, service, seed, tasks
+        self._acks = acks
+        self.acknowledged: defaultdict[tuple[str, int], dict[int, int]] = defaultdict(dict)
         self._over = threading.Event()
         self.closed = False
 
     def run(self) -> None:
         producer = KafkaProducer(
-            bootstrap_servers=self._servers, bootstrap_timeout_ms=30_000, acks="all", linger_ms=5,
-            reconnect_backoff_max_ms=500,
+            bootstrap_servers=self._servers, bootstrap_timeout_ms=30_000, linger_ms=5,
+            acks="all" if self._acks == "all" else int(self._acks), reconnect_backoff_max_ms=500,
         )  # fmt: skip
         began, last_ms, events = time.monotonic(), 0, 0
         for kind, record in endless(self._seed, self._tasks):
@@ -219,10 +234,15 @@ class Writer(threading.Thread):
         self.closed = True
 
     def _send(self, producer: Any, kind: str, record: Written) -> None:
-        producer.send(
+        sent = producer.send(
             f"{self._service}-{kind}", value=record.value, partition=record.partition, timestamp_ms=record.timestamp_ms,
             key=b"k" if record.value is None else None,
         )  # fmt: skip
+        sent.add_callback(partial(self._acknowledge, checksum(record.value)))
+
+    def _acknowledge(self, checksum: int, sent: Any) -> None:
+        if sent.offset >= 0:  # not told of what was sent twice and written once
+            self.acknowledged[sent.topic, sent.partition][sent.offset] = checksum
 
     def end(self) -> None:
         self._over.set()

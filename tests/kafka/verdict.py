@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -33,7 +33,7 @@ from streamwatch.transports.order import kinds
 from streamwatch.transports.tasks import by_task
 from tests.broker import wait_until
 from tests.build import START_S, batch, event
-from tests.kafka.stream import partition_of
+from tests.kafka.stream import checksum, partition_of
 from tests.topics import read_committed
 
 SHOWN = 10
@@ -120,13 +120,34 @@ def undisturbed(config: Config, records: Sequence[Record]) -> dict[int, End]:
     }
 
 
-def processed(servers: str, offsets: Mapping[Source, int]) -> list[Record]:
-    """The records before these offsets, with their coordinates."""
+def stored(servers: str, topics: Iterable[str]) -> list[Record]:
+    """All their records, with their coordinates."""
     return [
         Record(topic, r.value, r.key, r.timestamp, r.partition, r.headers, r.offset)
-        for topic in sorted({source.topic for source in offsets})
+        for topic in sorted(topics)
         for r in read_committed(servers, topic)
-        if r.offset < offsets[Source(topic, r.partition)]
+    ]
+
+
+def processed(records: Iterable[Record], offsets: Mapping[Source, int]) -> list[Record]:
+    """Those before these offsets."""
+    return [r for r in records if (r.offset or 0) < offsets[Source(r.topic, r.partition)]]
+
+
+def unkept(acknowledged: Mapping[tuple[str, int], Mapping[int, int]], records: Iterable[Record]) -> list[str]:
+    """A line for each partition of which the cluster lost records that it had acknowledged to the writer."""
+    kept: defaultdict[tuple[str, int], dict[int, int]] = defaultdict(dict)
+    for r in records:
+        kept[r.topic, r.partition][r.offset or 0] = checksum(r.value if isinstance(r.value, bytes) else None)
+    lost = {
+        place: [offset for offset, of_it in sorted(said.items()) if kept[place].get(offset) != of_it]
+        for place, said in sorted(acknowledged.items())
+    }
+    return [
+        f"input {topic}-{partition}: the brokers lost {len(offsets)} records that they had acknowledged, from "
+        f"offset {offsets[0]} on"
+        for (topic, partition), offsets in lost.items()
+        if offsets
     ]
 
 

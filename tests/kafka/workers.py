@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from streamwatch.config import Tasks
-from tests.broker import Broker
+from tests.cluster import Cluster
 from tests.kafka.stream import SERVICE, kinds_of
 from tests.topics import high_watermarks
 
@@ -28,16 +28,16 @@ class BrokenError(AssertionError):
 
 
 class Workers:
-    """Three workers on one broker, and their journal. What ends by kill -9 is started anew; none is left when it is
+    """Three workers, and their journal. What ends by kill -9 is started anew; none is left when it is
     left.
 
     `holders`: the pid that has a task, by task.
     """
 
     def __init__(
-        self, broker: Broker, folder: Path, without: Sequence[str] = (), tasks: Tasks = "one"
+        self, cluster: Cluster, folder: Path, without: Sequence[str] = (), tasks: Tasks = "one"
     ) -> None:
-        self.broker = broker
+        self.cluster = cluster
         self.folder = folder
         self.without = without
         self.tasks = tasks
@@ -68,7 +68,7 @@ class Workers:
             sys.executable,
             "-m",
             "tests.kafka.worker",
-            self.broker.bootstrap_servers,
+            self.cluster.bootstrap_servers,
             SERVICE,
             str(slot),
         ]
@@ -113,8 +113,7 @@ class Workers:
                     f"worker {slot} (pid {process.pid}) ended by itself with {process.returncode}"
                 )
             self._start(slot)
-        if not self.broker.running:
-            self.broker.start()
+        self.cluster.mend()
 
     def until(self, holds: Callable[[], T], within_s: float, what: str) -> T:
         deadline = time.monotonic() + within_s
@@ -206,7 +205,7 @@ class Workers:
         wanted = {
             f"{part.topic}/{part.partition}": end - 1
             for kind in kinds_of(self.tasks)
-            for part, end in high_watermarks(self.broker.bootstrap_servers, f"{SERVICE}-{kind}").items()
+            for part, end in high_watermarks(self.cluster.bootstrap_servers, f"{SERVICE}-{kind}").items()
         }
 
         def reached() -> bool:
