@@ -9,6 +9,7 @@ import pytest
 
 from streamwatch import configfile
 from streamwatch.cli import lookup
+from streamwatch.cli.behind import Kind, late
 from streamwatch.cli.fitting import refuse_unfit
 from streamwatch.cli.lookup import Said, Target
 from streamwatch.cli.speak import When, span
@@ -68,6 +69,37 @@ def test_a_silence_or_pause_has_an_end_within_30_days(
         return
     with pytest.raises(UsageError):
         span(when, NOW_S, kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "times_s", "from_s", "told"),
+    [
+        ("pause", {}, 0.0, None),  # it has read nothing yet
+        ("pause", {0: -600.0}, 0.0, None),
+        (
+            "pause",
+            {0: -601.0},
+            0.0,
+            "stream time is 2025-11-24T15:49:59.500000Z, 10m behind the clock, and a pause",
+        ),
+        ("pause", {0: 0.0}, 7200.0, None),
+        ("silence", {0: -86_000.0}, -86_400.0, None),
+        (
+            "silence",
+            {0: -90_000.0},
+            -86_400.0,
+            "in force when the stream gets to 2025-11-23T16:00:00.500000Z",
+        ),
+        ("silence", {0: -7200.0}, 3600.0, "in force when the stream gets to 2025-11-24T17:00:00.500000Z"),
+        ("pause", {0: 0.0, 3: -7200.0}, 0.0, "stream time of task 3 is"),
+    ],
+)
+def test_what_is_in_force_later_than_the_clock_says_is_told(
+    kind: Kind, times_s: dict[int, float], from_s: float, told: str | None
+) -> None:
+    """Times count from now here."""
+    found = late(kind, {task: NOW_S + time_s for task, time_s in times_s.items()}, NOW_S + from_s, NOW_S)
+    assert found == told if told is None else told in (found or "")
 
 
 @pytest.mark.parametrize(

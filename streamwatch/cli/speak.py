@@ -21,6 +21,7 @@ import typer
 from streamwatch import configfile, logs
 from streamwatch.alerts import rfc3339
 from streamwatch.cli import lookup
+from streamwatch.cli.behind import behind
 from streamwatch.cli.fitting import checked, refuse_unfit
 from streamwatch.cli.holding import stands
 from streamwatch.cli.lines import printable, short
@@ -63,7 +64,8 @@ def hold(
     if not reason:
         raise UsageError(f"--reason: expected why, for whoever meets the {kind} later")
     fits = _matched(config, match, force)
-    from_, to = span(when, time.time(), kind)
+    now_s = time.time()
+    from_, to = span(when, now_s, kind)
     spoken = KINDS[kind](
         id=_id(kind), author=_author(author), reason=reason, match=tuple(match), from_=from_, to=to
     )
@@ -74,6 +76,8 @@ def hold(
         f"{spoken.id} {what} {fits} {begins}until {to} ({spoken.author}: {printable(reason)}); "
         f"end it with: streamwatch {kind} {shlex.join(map(str, paths))} --end {spoken.id}"
     )
+    if (late := behind(config, kind, moment_s(from_), now_s)) is not None:
+        typer.echo(f"warning: {late}", err=True)
     return 0
 
 

@@ -17,9 +17,12 @@ from kafka import KafkaProducer
 from streamwatch import configfile
 from streamwatch.alerts import rfc3339
 from streamwatch.commands import Accept, Command, End, Pause, Silence, Verdict, command
+from streamwatch.config import Config
+from streamwatch.engine import Engine
 from streamwatch.records import Source
 from streamwatch.transports.kafka.bystander import bystander
 from streamwatch.transports.kafka.settings import KafkaSettings
+from streamwatch.transports.kafka.state_topic import Mark, encode
 from tests.cli import cli
 from tests.conftest import SharedBroker
 from tests.kafka.loop import run_until
@@ -78,6 +81,30 @@ def test_every_task_reads_a_command_as_it_was_said(broker: SharedBroker, unique:
     assert cli("silence", config, "--end", "s-none", "--force").exit_code == 0
     kinds = [type(one) for one in commands(servers, unique)]
     assert kinds == [Silence, Pause, End, End]
+
+
+def state(config: Config, stream_s: float) -> list[Written]:
+    """A commit of the state topic's only task: something, and the mark."""
+    engine = Engine(config)
+    engine.stream_time_s = stream_s
+    mark = Mark(service=config.service, mode="one", tasks=1, task=0, offsets=(), engine=engine.mark())
+    return [Written(value, key=key) for key, value in encode({"any": b""}, mark, {})[0]]
+
+
+def test_a_pause_of_a_stream_that_is_behind_says_when_it_is_in_force(
+    broker: SharedBroker, unique: str, tmp_path: Path
+) -> None:
+    """The last commit says how far the events' own times are. It is written all the same."""
+    servers, config = broker.bootstrap_servers, configured(tmp_path, broker.bootstrap_servers, unique)
+    create_topic(servers, f"{unique}-control")
+    create_topic(servers, f"{unique}-state", cleanup_policy="compact")
+    loaded, now_s = configfile.load([config], {}), time.time()
+    produce(servers, f"{unique}-state", [*state(loaded, now_s), *state(loaded, now_s - 3 * 86_400)])
+    done = cli("pause", config, "--monitor", "score", "--for", "2h", "--reason", "x")
+    assert (done.exit_code, len(commands(servers, unique))) == (0, 1)
+    assert done.stderr.startswith(
+        f"warning: stream time is {rfc3339(now_s - 3 * 86_400)}, 3d behind the clock"
+    )
 
 
 def test_what_alerts_are_called_is_looked_up_newest_first(
