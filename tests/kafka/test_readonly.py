@@ -174,7 +174,7 @@ def test_output_goes_where_the_caller_wants_it(servers: str, filled: str, tmp_pa
 
 def test_a_topic_that_is_not_there_is_refused_with_those_that_are(servers: str, filled: str) -> None:
     near = config(servers, filled, inputs=[{"topics": [f"{filled}-inn"]}])
-    with pytest.raises(StartRefused, match=rf"'{filled}-inn' does not exist.*topics that exist: {filled}-in"):
+    with pytest.raises(StartRefused, match=rf"'{filled}-inn' does not exist.*did you mean {filled}-in"):
         ReadOnlyTransport(near, ALL).poll(1.0)
 
 

@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import closing
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -17,9 +16,8 @@ from streamwatch.transports.kafka import connect
 from streamwatch.transports.kafka.bystander import CLIENT, bystander, partitions
 from streamwatch.transports.kafka.errors import translated
 from streamwatch.transports.kafka.settings import KafkaSettings
+from streamwatch.transports.kafka.topics import meant
 from streamwatch.transports.sample import Limits, Partition, Sample
-
-NAMED = 10
 
 
 def sample_topic(settings: KafkaSettings, topic: str, limits: Limits = Limits()) -> Sample:  # noqa: B008
@@ -31,7 +29,7 @@ def sample_topic(settings: KafkaSettings, topic: str, limits: Limits = Limits())
     sources = partitions(settings, {topic: ("Read",)})[topic]
     if not sources:
         raise StartRefused(
-            f"there is no topic {topic!r}, or no right to see it. To do: {_near(settings, topic)}"
+            f"there is no topic {topic!r}, or no right to see it. To do: name another ({_near(settings, topic)})"
         )
     with bystander(settings) as reader:
         bounds = reader.bounds(sources)
@@ -73,17 +71,8 @@ def _bounded(given: Iterable[Any], limits: Limits) -> tuple[list[Any], str]:
 
 
 def _near(settings: KafkaSettings, topic: str) -> str:
-    """Which topic may have been meant."""
     with translated("ask for the names of topics"), closing(connect.admin(settings, CLIENT)) as client:
-        others = sorted(name for name in client.list_topics() if not name.startswith("__"))
-    if near := get_close_matches(topic, others, n=3, cutoff=0.5):
-        return f"did you mean {' or '.join(near)}?"
-    more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
-    return (
-        f"there are {', '.join(others[:NAMED])}{more}"
-        if others
-        else "create it: there are no topics that we may see"
-    )
+        return meant(topic, client.list_topics())
 
 
 def _empty(topic: str, ended: int) -> str:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import Any
 
 from kafka import TopicPartition
@@ -35,6 +34,7 @@ from streamwatch.transports.kafka.topics import (
     alter_command,
     create_command,
     grant_command,
+    meant,
 )
 
 # Topics that have a partition for each task, and what goes with them. A command is written to each partition.
@@ -164,13 +164,9 @@ def unreadable(
     for name in names:
         error = _error(known[name])
         if error is kafka.UnknownTopicOrPartitionError:
-            others = sorted(topic for topic in client.list_topics() if not topic.startswith("__"))
-            close = get_close_matches(name, others, n=3) or others[:10]
-            there = (
-                f"topics that exist: {', '.join(close)}" if close else "there are no topics that we may see"
-            )
             yield Finding(
-                f"input topic {name!r} does not exist", f"create it, or correct the config ({there})"
+                f"input topic {name!r} does not exist",
+                f"create it, or correct the config; {meant(name, client.list_topics())}",
             )
         else:
             yield from _rights(settings, f"input topic {name!r}", name, INPUT_RIGHTS, known[name])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 
 from streamwatch.transports.kafka.settings import KafkaSettings
 
@@ -20,6 +21,7 @@ CONTROL_CONFIGS = {
 # Kafka's names of operations. Read and Write each imply Describe.
 INPUT_RIGHTS = ("Read",)
 GROUP_RIGHTS = ("Read",)
+NAMED = 10
 TRANSACTIONAL_RIGHTS = ("Write",)
 
 
@@ -122,3 +124,20 @@ def grant_command(
 def _tool(script: str, settings: KafkaSettings) -> list[str]:
     admin = [] if settings.security_protocol == "PLAINTEXT" else ["--command-config", "admin.properties"]
     return [script, "--bootstrap-server", settings.servers[0], *admin]
+
+
+def meant(topic: str, existing: Iterable[str]) -> str:
+    """Which topic may have been meant by one that is not there. `existing`: those that the broker shows us.
+
+    >>> meant("prediction", ["labels", "predictions", "__consumer_offsets"]), meant("x", ["labels"])
+    ('did you mean predictions?', 'there is labels')
+    >>> meant("x", ["__consumer_offsets"])
+    'the broker shows us no topics at all: it may be another cluster, or we may not describe its topics'
+    """
+    others = sorted(name for name in existing if not name.startswith("__"))
+    if close := get_close_matches(topic, others, n=3, cutoff=0.5):
+        return f"did you mean {' or '.join(close)}?"
+    if not others:
+        return "the broker shows us no topics at all: it may be another cluster, or we may not describe its topics"
+    more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
+    return f"there {'is' if len(others) == 1 else 'are'} {', '.join(others[:NAMED])}{more}"
