@@ -47,7 +47,8 @@ class Onset(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Unseen(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a monitor is blind: of the last `of` values expected, `count` could not be used."""
+    """Why a monitor is blind: of the last `of` values expected, `count` could not be used. With `warm-up`: of the `of`
+    values that it needs at least, `count` have not come."""
 
     count: int
     of: int

@@ -27,7 +27,7 @@ from streamwatch.alerts import (
 from streamwatch.config import Config, plain
 from streamwatch.detectors.base import Detection
 from streamwatch.events import StreamKey
-from streamwatch.policy import Decision, Drift, Look, is_open
+from streamwatch.policy import Decision, Drift, Look, Warmth, is_open
 from streamwatch.trail import Trail
 from streamwatch.watcher import BLIND, Watcher, drift_name
 from streamwatch.windows import NEVER, InForce, covered_until
@@ -50,7 +50,7 @@ class Composer:
         about: str,
         decision: Decision,
         drift: Drift | None,
-        found: Detection | Look | None = None,
+        found: Detection | Look | Warmth | None = None,
         mute: InForce | None = None,
         labels: Labels | None = None,
     ) -> Alert:
@@ -88,6 +88,8 @@ class Composer:
         if isinstance(found, Look):
             limit = 1.0 if found.none else policy.blind.unusable
             unseen = Unseen(count=found.of if found.none else found.unusable, of=found.of, limit=limit)
+        elif isinstance(found, Warmth):
+            unseen = Unseen(count=max(0, found.need - found.seen), of=found.need, limit=0.0)
         if not watcher.late:
             labels = Labels(read="inline") if watcher.signal.of_labels else None
         elif labels is None and before is not None:
@@ -116,7 +118,7 @@ class Composer:
             owner=policy.owner,
             runbook=policy.runbook,
             tags=policy.tags,
-            summary=f"{_named(watcher)} of {key} {_happened(watcher, state, reason, change, unseen)}"
+            summary=f"{_named(watcher)} of {key} {_happened(watcher, state, reason, change, unseen, found)}"
             + (_until(silenced_by) if reason == "silenced" and silenced_by is not None else ""),
         )
         alert = Alert(
@@ -332,11 +334,20 @@ def _until(by: SilencedBy) -> str:
 
 
 def _happened(
-    watcher: Watcher, state: State, reason: str, change: Change | None, unseen: Unseen | None
+    watcher: Watcher,
+    state: State,
+    reason: str,
+    change: Change | None,
+    unseen: Unseen | None,
+    found: Detection | Look | Warmth | None,
 ) -> str:
     if state in ("blind", "seeing"):
+        if isinstance(found, Warmth):
+            return _warmed(watcher, state, found)
         if state == "seeing":
             return "sees again: its values are usable"
+        if watcher.blindness is not None and watcher.blindness.cold:
+            return "is still blind: it has not seen enough to alarm"
         counts = "" if unseen is None else f": {unseen.count} of the last {unseen.of} values"
         what = "unusable" if watcher.monitor.every is None else "unusable or too late for their bucket"
         what = "missing" if unseen is not None and unseen.limit == 1.0 else what
@@ -357,6 +368,20 @@ def _happened(
         case "turned":
             return f"turned: {verb} from {was} to {now}"
     return f"{verb} from {was} to {now}"
+
+
+def _warmed(watcher: Watcher, state: State, warmth: Warmth) -> str:
+    detector, every = watcher.monitor.detector, watcher.monitor.every
+    values, counts = ("values", detector.counts) if every is None else ("buckets", "of them")
+    if state == "seeing":
+        return f"sees: it has read {warmth.seen:,} {values} and can alarm"
+    needs = f"{detector.label} needs at least {warmth.need:,} {counts} before it can alarm"
+    if not warmth.seen:
+        return f"is blind: it has read nothing yet, and {needs}: do its signal, `where` and labels fit the events?"
+    return (
+        f"is blind: it has read only {warmth.seen:,} {values}, and {needs}: a longer `warm_in`, or a detector that "
+        "needs fewer"
+    )
 
 
 def _short(value: float) -> str:

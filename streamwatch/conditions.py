@@ -102,7 +102,7 @@ class Conditions:
         alert = self._alert(about, "seeing", reason, time_s, what, None)
         return [replace(alert, data=replace(alert.data, incident=standing.alert.data.incident))]
 
-    # ---- silences and windows that mute: rules 14 and 15 of the policy
+    # ---- silences and windows that mute: rules 17 and 18 of the policy
 
     @property
     def next_s(self) -> float:

@@ -98,7 +98,7 @@ class Execution:
             watcher.applied = known[at]
             for about in sorted(watcher.said):
                 alerts += self._voice.mute(stream, watcher, about, now_s)
-            if watcher.said:
+            if watcher.said or watcher.warmup is not None:
                 self._ledger.remind(stream, watcher)
         return alerts
 
@@ -116,7 +116,7 @@ class Execution:
             return None
         for about in abouts:
             del watcher.drifts[drift_name(about)]
-        self._plan.restart(watcher, stream.key.model)
+        self._plan.restart(stream, watcher)
         self._ledger.changed(stream.key)
         decision = Decision("ended", "accepted", now_s)
         return [self._voice.end(stream, watcher, about, decision) for about in abouts]

@@ -18,7 +18,7 @@ from streamwatch.series import Bools
 
 
 class Eyes:
-    """`blind` mirrors the standing of policy rules 10 to 12, which accept every look that is handed out here."""
+    """`blind`: to values, as policy rules 10 to 12 see it, which accept every look that is handed out here."""
 
     __slots__ = ("blind", "limit", "missing_run", "seen", "unusable", "usable")
 

@@ -11,7 +11,7 @@ from typing import Final
 from streamwatch.events import StreamKey
 from streamwatch.state import pack
 from streamwatch.stream import Order, Stream, state_key
-from streamwatch.watcher import Watcher
+from streamwatch.watcher import WARM_UP, Watcher
 
 BYTES: Final = 5_000  # of the state of a stream with four monitors, until it is known better
 
@@ -83,6 +83,8 @@ class Ledger:
             if due_s != float("inf"):
                 order = (stream.order, watcher.position, watcher.label, about)
                 heapq.heappush(self._due, (due_s, order, next(self._number), stream.key))
+                if about == WARM_UP:
+                    stream.warm_by_s = min(stream.warm_by_s, due_s)
 
     def due(self, until_s: float) -> Iterator[tuple[float, Stream, Watcher, str]]:
         """What is due up to a stream time, by time, stream key and monitor: (when, stream, watcher, about what)."""
@@ -92,3 +94,5 @@ class Ledger:
             watcher = None if stream is None else stream.watchers.get((position, label))
             if stream is not None and watcher is not None and watcher.due_of(about) == due_s:
                 yield due_s, stream, watcher, about
+            if about == WARM_UP and stream is not None:
+                stream.warm_by_s = min(other.warm_by_s for other in stream.watchers.values())

@@ -27,10 +27,13 @@ from streamwatch.policy import (
     Drift,
     Look,
     Reason,
+    Warmth,
+    on_cold,
     on_detection,
     on_look,
     on_time,
     on_time_blind,
+    on_warm,
 )
 from streamwatch.rowgroups import UNVERSIONED, Cut, Keyed, Rows, keyed
 from streamwatch.series import Bools
@@ -38,7 +41,8 @@ from streamwatch.stream import Order, Stream
 from streamwatch.traffic import Traffic
 from streamwatch.trail import Track
 from streamwatch.voice import Voice
-from streamwatch.watcher import BLIND, MUTE, Found, Watcher, drift_about, drift_name
+from streamwatch.warmup import WarmUp
+from streamwatch.watcher import BLIND, MUTE, WARM_UP, Found, Watcher, drift_about, drift_name
 from streamwatch.windows import covered
 
 
@@ -251,6 +255,7 @@ class Passage:
         """Rows [start, stop): no stream goes within them."""
         found: list[tuple[tuple[object, ...], Found, Stream, Watcher]] = []
         active: list[Stream] = []
+        warming: list[WarmUp] = []
         for keys in self._cuts.values():
             for key, rows in keys.groups(start, stop):
                 stream = self._ledger.streams.get(key)
@@ -266,16 +271,24 @@ class Passage:
                 self._ledger.changed(key)
                 active.append(stream)
                 stream.start(events, outcomes)
-                if len(rows) <= FEW and not len(outcomes) and self._plan.hold(stream, events, self._readings):
+                if stream.fresh and len(events):
+                    self._begin(stream, int(events[0]))
+                few = len(rows) <= FEW and not len(outcomes) and stream.warm_by_s > self.stream_time_s
+                if few and self._plan.hold(stream, events, self._readings):
                     continue
                 for watcher, reading, of_signal in self._plan.reads(stream, events, outcomes, self._readings):
                     mine = self._not_skipped(watcher, of_signal) if watcher.applied.skips else of_signal
                     if not len(mine):
                         continue
                     self._touched[id(watcher)] = watcher
+                    if watcher.warmup is not None:
+                        if (
+                            watcher.warmup.began_s is None and not watcher.late
+                        ):  # the first value of a feature
+                            self._begin(stream, int(of_signal[0]))
+                        warming.append(watcher.warmup)
                     for item in watcher.read(reading, self._events.time_s, mine):
-                        about = BLIND if isinstance(item.what, Look) else drift_about(item.what.name)
-                        order = (item.row, about, stream.order, watcher.position, watcher.label)
+                        order = (item.row, _about(item), stream.order, watcher.position, watcher.label)
                         found.append((order, item, stream, watcher))
         found.sort(key=lambda entry: entry[0])
         for _, item, stream, watcher in found:
@@ -284,6 +297,16 @@ class Passage:
         self._pass_time(stop - 1)
         for stream in active:
             stream.forward(self._track, stop)
+        for warmup in warming:
+            warmup.forward()
+
+    def _begin(self, stream: Stream, row: int) -> None:
+        """The warm-up of watchers that are new begins with the event of this row."""
+        stream.fresh = False
+        for watcher in stream.watchers.values():
+            if watcher.warmup is not None and watcher.warmup.began_s is None:
+                watcher.warmup.began_s = float(self._track.stream_s[row])
+                self._ledger.remind(stream, watcher)
 
     def _parted(self, rows: Rows) -> tuple[Rows, Rows]:
         """Events and outcomes."""
@@ -314,9 +337,15 @@ class Passage:
             decision, drift = on_detection(watcher.monitor.policy, watcher.drifts.get(name), item.what, now_s)
             if drift is not None:
                 watcher.drifts[name] = drift
+        elif isinstance(item.what, Look):
+            about = BLIND
+            decision, watcher.blindness = on_look(watcher.blindness, item.what, now_s, watcher.cold)
+            if decision is not None and decision.reason == "warm-up" and watcher.warmup is not None:
+                item = Found(item.row, watcher.warmup.at(item.row))
         else:
             about = BLIND
-            decision, watcher.blindness = on_look(watcher.blindness, item.what, now_s)
+            watcher.warmup = None
+            decision, watcher.blindness = on_warm(watcher.blindness, now_s)
         if decision is not None and decision.state is not None:
             stream.forward(self._track, item.row + 1)
             self._say(item.row, stream, watcher, about, decision, drift, item.what)
@@ -332,12 +361,15 @@ class Passage:
             policy, now_s = watcher.monitor.policy, float(stream_s[at])
             decision: Decision | None
             drift: Drift | None = None
+            warmth: Warmth | None = None
             if about.startswith(MUTE):
                 self.alerts.extend(self._voice.mute(stream, watcher, about.removeprefix(MUTE), due_s))
                 decision = None
             elif about == BLIND:
                 assert watcher.blindness is not None
                 decision, watcher.blindness = on_time_blind(policy, watcher.blindness, now_s)
+            elif about == WARM_UP:
+                about, (decision, warmth) = BLIND, self._cold(stream, watcher, at, due_s)
             else:
                 name = drift_name(about)
                 drift = watcher.drifts.pop(name)
@@ -345,9 +377,26 @@ class Passage:
                 if after is not None:
                     watcher.drifts[name] = drift = after
             if decision is not None:
-                self._say(at, stream, watcher, about, decision, drift)
+                self._say(at, stream, watcher, about, decision, drift, warmth)
             self._ledger.remind(stream, watcher)
         self.alerts.extend(self._notices.until(row, float(stream_s[row])))
+
+    def _cold(
+        self, stream: Stream, watcher: Watcher, at: int, due_s: float
+    ) -> tuple[Decision | None, Warmth | None]:
+        """Its time to warm up is over, before this row."""
+        self._ledger.changed(stream.key)
+        silence_s = self._config.silence(stream.key.model)
+        if silence_s and stream.trail.last_s + silence_s <= due_s and watcher.warmup is not None:
+            row = self._coming[cut_of(stream.key)].next_row(stream.key, at)
+            watcher.warmup.began_s = None if row is None else float(self._track.stream_s[row])
+            stream.fresh = stream.fresh or row is None
+            return None, None
+        warmth = watcher.chill(at)
+        if warmth is None:
+            return None, None
+        decision, watcher.blindness = on_cold(watcher.blindness, due_s)
+        return decision, warmth
 
     def _say(
         self,
@@ -357,7 +406,18 @@ class Passage:
         about: str,
         decision: Decision,
         drift: Drift | None,
-        what: Detection | Look | None = None,
+        what: Detection | Look | Warmth | None = None,
     ) -> None:
         labels = self._traffic.labels(stream.key.model, row) if watcher.late else None
         self.alerts.append(self._voice.say(stream, watcher, about, decision, drift, what, labels))
+
+
+def _about(item: Found) -> str:
+    """What is found at one row is said in this order. First comes that enough has been seen: a look at the same value
+    can then say that it sees."""
+    match item.what:
+        case Detection(name=name):
+            return drift_about(name)
+        case Look():
+            return BLIND
+    return ""

@@ -23,6 +23,7 @@ from streamwatch.signals import ModelSpec, Signal
 from streamwatch.sketch import Sketch
 from streamwatch.stream import Stream, subject
 from streamwatch.trail import Trail
+from streamwatch.warmup import WarmUp, in_s
 from streamwatch.watcher import Watcher, said_before
 
 MAX_ENTRIES = 100_000
@@ -70,6 +71,7 @@ class Plan:
         self.needs_of_outcomes = _needs([one for one in config.monitors if one.signal.of_labels])
         self.cuts = tuple(dict.fromkeys(cut for monitor in config.monitors for cut in cuts_of(monitor)))
         self._digests: dict[tuple[int, int], str] = {}
+        self._needs: dict[tuple[int, int], int] = {}
         self._entries: dict[tuple[Cut, str], tuple[Entry, ...]] = {}
         self._specs: list[ModelSpec] = []
         self._unwatched: list[Unwatched] = []
@@ -139,10 +141,13 @@ class Plan:
         detector = monitor.detector.build(kind, monitor.policy.direction)
         parts = monitor, entry.position, signal, detector, self.digest(entry)
         watcher = Watcher(*parts) if monitor.every is None else Bucketed(*parts, kind)
-        return self._set_up(watcher, entry, key)
+        self._set_up(watcher, entry, key)
+        watcher.warmup = self._warmup(entry) if watcher.asked else None
+        return watcher
 
     def _set_up(self, watcher: Watcher, entry: Entry, key: StreamKey) -> Watcher:
         watcher.late = entry.late
+        watcher.asked = not key.segment and entry.monitor.policy.warm_in > 0
         control = self._control
         watcher.applied = (
             control.applied({**subject(key), **watcher.subject()}) if control.windows else control.unaffected
@@ -150,12 +155,25 @@ class Plan:
         watcher.sketch = Sketch() if self._sketch else None
         return watcher
 
-    def restart(self, watcher: Watcher, model: str) -> None:
-        """The detector begins anew, with what is read from now on."""
-        kind = watcher.monitor.read_kind(self.config.spec(model))
+    def _warmup(self, entry: Entry) -> WarmUp:
+        monitor, labels = entry.monitor, entry.spec.labels
+        at = entry.position, entry.spec_id
+        if at not in self._needs:
+            kind = monitor.read_kind(entry.spec)
+            self._needs[at] = max(1, monitor.detector.build(kind, monitor.policy.direction).needs)
+        wait_s = labels.wait if entry.late and labels is not None else 0.0
+        return WarmUp(in_s(monitor, wait_s, self._needs[at]), self._needs[at])
+
+    def restart(self, stream: Stream, watcher: Watcher) -> None:
+        """The detector begins anew, with what is read from now on; so does its warm-up."""
+        kind = watcher.monitor.read_kind(self.config.spec(stream.key.model))
         watcher.detector = watcher.monitor.detector.build(kind, watcher.monitor.policy.direction)
         if isinstance(watcher, Bucketed):
             watcher.buckets.restart()
+        if watcher.asked and not watcher.cold:
+            (entry,) = (one for one in self.entries(stream.key) if one.position == watcher.position)
+            watcher.warmup = self._warmup(entry)
+            stream.fresh = True
 
     def hold(self, stream: Stream, rows: Rows, readings: Readings) -> bool:
         """Let a few rows of events wait if nothing can be found in them; False: they are to be read."""
@@ -315,10 +333,22 @@ class Plan:
                 continue
             of = Watcher if entry.monitor.every is None else Bucketed
             kind = entry.monitor.read_kind(entry.spec)
-            loaded = of.load(dump, entry.monitor, entry.position, signal, kind)
-            stream.add(self._set_up(loaded, entry, key))
+            loaded = self._set_up(of.load(dump, entry.monitor, entry.position, signal, kind), entry, key)
+            loaded.warmup = self._warmup_before(loaded, entry, dump)
+            stream.add(loaded)
             kept.append(name)
         return stream, tuple(kept), removed
+
+    def _warmup_before(self, watcher: Watcher, entry: Entry, dump: Mapping[str, Any]) -> WarmUp | None:
+        """That of a watcher from its dump. One that was not asked before is from now on; what was said of one that is
+        not asked any more still has its end."""
+        said = dump.get("warmup")
+        if said is None:
+            asked = watcher.asked and "warmup" not in dump and watcher.detector.needs
+            return self._warmup(entry) if asked else None
+        warmup = self._warmup(entry)
+        warmup.load(said)
+        return warmup if watcher.asked or warmup.cold else None
 
 
 class Readings:

@@ -21,15 +21,21 @@ Rules for time passing, while something stands:
 
 Rules for a look at the usable values:
 
-    10  not blind, too many values were unusable                           blind, "unusable values"
-    11  not blind, no value came at all                                    blind, "no values"
-    12  blind, a whole look was good                                       seeing, "usable again"; nothing stands
+    10  too many values were unusable                                      blind, "unusable values"
+    11  no value came at all                                               blind, "no values"
+    12  a whole look was good, and it has seen enough to alarm             seeing, "usable again"; nothing stands
     13  blind, nothing was said for `repeat_every`                         blind, "reminder"
+
+Rules for a detector that has not seen enough to alarm when `warm_in` is over:
+
+    14  it is not blind already                                            blind, "warm-up"
+    15  its values were unusable or stayed away, and a whole look is good  blind, "warm-up"
+    16  it has seen enough, and its values are usable                      seeing, "warmed up"; nothing stands
 
 Rules for silences and windows that mute, while something stands:
 
-    14  what was said last is not marked, and now it would be              said again, "silenced"
-    15  what was said last is marked, and now it would not be              said again, "unsilenced"
+    17  what was said last is not marked, and now it would be              said again, "silenced"
+    18  what was said last is marked, and now it would not be              said again, "unsilenced"
 
 Where windows or a pause let a detector skip, the time that they cover does not count as quiet (rule 8).
 """
@@ -47,7 +53,7 @@ from streamwatch.units import Seconds, Share
 
 Reason = Literal[
     "first", "improved", "turned", "worse", "reminder", "quiet",
-    "unusable values", "no values", "usable again",
+    "unusable values", "no values", "usable again", "warm-up", "warmed up",
     "silenced", "unsilenced",
     "silent", "heard again", "few labels", "labels again", "label buffer full", "room again",
     "partition stalled", "partition moves", "records lost", "reads on", "lag", "caught up",
@@ -87,6 +93,11 @@ class Policy(BaseModel):
         0.0, description="smaller changes are no alerts: in units of the signal, or 10% of the level before"
     )
     blind: BlindLimit = Field(default_factory=BlindLimit, description="when unusable values make it blind")
+    warm_in: Seconds = Field(
+        86400.0,
+        description="blind if its detector has not seen enough to alarm so long after a model's first event (of what "
+        "comes later, after it could be there); not of slices; 0s = never",
+    )
     owner: str | None = Field(None, description="who is responsible")
     runbook: str | None = Field(None, description="a link for whoever is called")
     tags: dict[str, str] = Field(default_factory=dict, description="copied to every alert")
@@ -128,10 +139,11 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Blindness:
-    """An open blindness."""
+    """An open blindness. `cold`: what was said of it is that the detector has not seen enough, and not its values."""
 
     since_s: float
     said_s: float
+    cold: bool = False
 
 
 class Decision(NamedTuple):
@@ -149,6 +161,13 @@ class Look(NamedTuple):
     unusable: int
     of: int
     none: bool
+
+
+class Warmth(NamedTuple):
+    """A detector has read `seen` values since it began; it needs at least `need` before it can alarm."""
+
+    seen: int
+    need: int
 
 
 def on_detection(
@@ -199,15 +218,32 @@ def on_time(
 
 
 def on_look(
-    blindness: Blindness | None, look: Look, now_s: float
+    blindness: Blindness | None, look: Look, now_s: float, cold: bool = False
 ) -> tuple[Decision | None, Blindness | None]:
-    """Rules 10 to 12."""
-    if blindness is None and not look.good:
+    """Rules 10 to 12 and 15. `cold`: its `warm_in` is over, and it has not seen enough."""
+    if not look.good and (blindness is None or blindness.cold):
         reason: Reason = "no values" if look.none else "unusable values"
-        return Decision("blind", reason, now_s), Blindness(now_s, now_s)
-    if blindness is not None and look.good:
+        since_s = now_s if blindness is None else blindness.since_s
+        return Decision("blind", reason, now_s), Blindness(since_s, now_s)
+    if look.good and blindness is not None and not blindness.cold:
+        if cold:
+            return Decision("blind", "warm-up", now_s), replace(blindness, said_s=now_s, cold=True)
         return Decision("seeing", "usable again", now_s), None
     return None, blindness
+
+
+def on_cold(blindness: Blindness | None, now_s: float) -> tuple[Decision | None, Blindness | None]:
+    """Rule 14: `warm_in` is over."""
+    if blindness is not None:
+        return None, blindness
+    return Decision("blind", "warm-up", now_s), Blindness(now_s, now_s, cold=True)
+
+
+def on_warm(blindness: Blindness | None, now_s: float) -> tuple[Decision | None, Blindness | None]:
+    """Rule 16."""
+    if blindness is None or not blindness.cold:
+        return None, blindness
+    return Decision("seeing", "warmed up", now_s), None
 
 
 def blind_due_s(policy: Policy, blindness: Blindness) -> float:
@@ -225,7 +261,7 @@ def on_time_blind(
 
 
 def on_mute(state: State, silenced: bool, muted: bool, now_s: float) -> Decision | None:
-    """Rules 14 and 15: `silenced` is what was said last, `muted` what is true."""
+    """Rules 17 and 18: `silenced` is what was said last, `muted` what is true."""
     if silenced == muted:
         return None
     return Decision(state, "silenced" if muted else "unsilenced", now_s)

@@ -9,15 +9,17 @@ from streamwatch.events import StreamKey
 from streamwatch.held import Held
 from streamwatch.trail import Rows, Track, Trail
 from streamwatch.watcher import Watcher
+from streamwatch.windows import NEVER
 
 Order = tuple[str, str, tuple[tuple[str, str], ...]]
 
 
 class Stream:
     """`watchers` by (position of the monitor in the config, signal as text). `trail` is that of its events,
-    `outcomes` that of outcomes that were read later. `held`: rows that wait to be read; None: not asked for yet."""
+    `outcomes` that of outcomes that were read later. `held`: rows that wait to be read; None: not asked for yet.
+    `fresh`: the warm-up of some watcher begins with the next event; `warm_by_s`: not before then one is asked."""
 
-    __slots__ = ("_judged", "held", "key", "order", "outcomes", "trail", "watchers")
+    __slots__ = ("_judged", "fresh", "held", "key", "order", "outcomes", "trail", "warm_by_s", "watchers")
 
     def __init__(self, key: StreamKey) -> None:
         self.key = key
@@ -26,6 +28,8 @@ class Stream:
         self.outcomes = Trail()
         self.held: Held | None = None
         self._judged = False
+        self.fresh = False
+        self.warm_by_s = NEVER
         self.watchers: dict[tuple[int, str], Watcher] = {}
 
     def subject(self) -> dict[str, str]:
@@ -35,6 +39,7 @@ class Stream:
     def add(self, watcher: Watcher) -> None:
         self.held = None
         self.watchers[watcher.position, watcher.label] = watcher
+        self.fresh = self.fresh or (watcher.warmup is not None and watcher.warmup.began_s is None)
 
     def start(self, events: Rows, outcomes: Rows) -> None:
         """The rows of this key in the range that is now processed; `forward` takes them in."""

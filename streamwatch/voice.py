@@ -7,7 +7,7 @@ from streamwatch.compose import Composer
 from streamwatch.control import Control
 from streamwatch.detectors.base import Detection
 from streamwatch.ledger import Ledger
-from streamwatch.policy import Decision, Drift, Look, on_mute
+from streamwatch.policy import Decision, Drift, Look, Warmth, on_mute
 from streamwatch.stream import Stream
 from streamwatch.watcher import BLIND, Watcher
 
@@ -25,7 +25,7 @@ class Voice:
         about: str,
         decision: Decision,
         drift: Drift | None = None,
-        what: Detection | Look | None = None,
+        what: Detection | Look | Warmth | None = None,
         labels: Labels | None = None,
     ) -> Alert:
         """See `Composer.alert`. Marked, if a window mutes the watcher at the alert's time."""

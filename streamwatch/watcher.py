@@ -20,10 +20,11 @@ from streamwatch.control import EVER, NONE, Applied
 from streamwatch.detectors.base import Detection, Detector, Level
 from streamwatch.errors import StateDamaged
 from streamwatch.eyes import Eyes
-from streamwatch.policy import Blindness, Drift, Look, blind_due_s, drift_due_s
+from streamwatch.policy import Blindness, Drift, Look, Warmth, blind_due_s, drift_due_s
 from streamwatch.series import Floats, Kind, Reading
 from streamwatch.signals import Signal
 from streamwatch.sketch import Sketch
+from streamwatch.warmup import WarmUp
 from streamwatch.windows import NEVER, InForce, covered_until, covering, next_covered, outside
 
 Rows = npt.NDArray[np.int64]
@@ -38,25 +39,28 @@ class Held(Protocol):
 
 
 BLIND = "blind"
+WARM_UP = "warm-up"  # nothing is said about it by itself: who has not seen enough is blind
 MUTE = "mute:"  # before what an alert is about: that windows begin or end to mark it
 SHORT = 4  # runs of at most this many rows are read value by value: arrays cost more there
 
 
 class Found(NamedTuple):
-    """What a watcher found at one row: a detection, or a look that changes something."""
+    """What a watcher found at one row: a detection, a look that changes something, or that it has seen enough now."""
 
     row: int
-    what: Detection | Look
+    what: Detection | Look | Warmth
 
 
 class Watcher:
     """`digest` is of what gives its numbers their meaning; state of another digest is not taken over. `applied`: the
     windows that are about it. `held`: where its next values may wait. `sketch`: where its values are drawn, if somebody
-    wants to see them. `late`: it reads outcomes, whose labels come later than their predictions, and not events."""
+    wants to see them. `late`: it reads outcomes, whose labels come later than their predictions, and not events.
+    `asked`: whether it is asked if it has seen enough to alarm; `warmup`: it has not yet."""
 
     __slots__ = (
         "_applied",
         "_detector",
+        "asked",
         "blindness",
         "digest",
         "drifts",
@@ -70,6 +74,7 @@ class Watcher:
         "signal",
         "sketch",
         "unusable",
+        "warmup",
     )
 
     def __init__(
@@ -90,6 +95,8 @@ class Watcher:
         self.unusable = 0
         self.sketch: Sketch | None = None
         self.late = False
+        self.asked = False
+        self.warmup: WarmUp | None = None
 
     @property
     def detector(self) -> Detector:
@@ -117,9 +124,27 @@ class Watcher:
             self.held.release()
 
     @property
+    def cold(self) -> bool:
+        """It was to have seen enough to alarm by now."""
+        return self.warmup is not None and self.warmup.cold
+
+    @property
+    def warm_by_s(self) -> float:
+        """When it is asked next whether it has seen enough to alarm."""
+        return NEVER if self.warmup is None else self.warmup.due_s(self._applied.skips)
+
+    def chill(self, row: int) -> Warmth | None:
+        """It is to have seen enough, before this row of the range that is now processed; what it has, if it has not."""
+        self._release()
+        if self.warmup is None:
+            return None
+        self.warmup.cold = True
+        return self.warmup.at(row)
+
+    @property
     def quiet(self) -> int:
         """So many usable values more and nothing is found in them."""
-        if self.sketch is not None or self._applied.skips or self.eyes.blind:
+        if self.sketch is not None or self._applied.skips or self.eyes.blind or self.cold:
             return 0
         return self._detector.quiet
 
@@ -133,6 +158,10 @@ class Watcher:
         looks, detections = self.eyes.read_usable(len(values)), self._detector.update(values, times_s)
         if looks or detections:
             raise RuntimeError(f"{self.label}: {looks} {detections} in what was said to be quiet")
+        if self.warmup is not None:
+            self.warmup.take(len(values))
+            if not self._detector.needs:
+                self.warmup = None
 
     def read(self, reading: Reading, times_s: Floats, rows: Rows) -> list[Found]:
         """Read rows, ascending; what was found: looks and detections, each in order of rows."""
@@ -153,10 +182,31 @@ class Watcher:
         if len(read):
             if self.sketch is not None:
                 self.sketch.add(times_s[read], values)
-            found.extend(
-                Found(int(read[detection.position]), detection)
-                for detection in self.detector.update(values, times_s[read])
-            )
+            if self.warmup is not None:
+                found += self._warm(self.warmup, values, times_s[read], read)
+            else:
+                found.extend(
+                    Found(int(read[detection.position]), detection)
+                    for detection in self.detector.update(values, times_s[read])
+                )
+        return found
+
+    def _warm(self, warmup: WarmUp, values: Floats, times_s: Floats, rows: Rows) -> list[Found]:
+        """Let the detector read, and find the value with which it has seen enough."""
+        found: list[Found] = []
+        start = 0
+        while start < len(rows):
+            # Not before so many values more, so however these fall into calls it is found at the same one.
+            stop = len(rows) if warmup.over else start + max(1, self.detector.needs)
+            detections = self.detector.update(values[start:stop], times_s[start:stop])
+            found += [Found(int(rows[start + one.position]), one) for one in detections]
+            if not warmup.over:
+                warmup.read(rows[start:stop])
+                if detections or not self.detector.needs:
+                    warmup.over = True
+                    last = int(rows[start:stop][-1])
+                    found.append(Found(last, warmup.at(last + 1)))
+            start = stop
         return found
 
     def _read_short(self, reading: Reading, times_s: Floats, rows: Rows) -> list[Found]:
@@ -177,6 +227,10 @@ class Watcher:
             if usable:
                 if self.sketch is not None:
                     self.sketch.add(times_s[row : row + 1], reading.values[row : row + 1])
+                if self.warmup is not None:
+                    one = slice(row, row + 1)
+                    found += self._warm(self.warmup, reading.values[one], times_s[one], np.array([row]))
+                    continue
                 found.extend(
                     Found(row, detection)
                     for detection in self.detector.update_one(value, float(times_s[row]))
@@ -190,6 +244,8 @@ class Watcher:
             yield drift_due_s(policy, drift, self.settle_s(drift)), drift_about(name)
         if self.blindness is not None:
             yield blind_due_s(policy, self.blindness), BLIND
+        if self.warmup is not None:
+            yield self.warm_by_s, WARM_UP
         for about, said in self.said.items():
             if self.applied.mutes or said.silenced:
                 yield self._mute_due_s(about, said), MUTE + about
@@ -254,6 +310,7 @@ class Watcher:
             "drifts": {name: _drift_plain(drift) for name, drift in self.drifts.items()},
             "blindness": None if self.blindness is None else list(astuple(self.blindness)),
             "said": {about: msgspec.to_builtins(alert) for about, alert in self.said.items()},
+            **({"warmup": self.warmup and self.warmup.dump()} if self.asked or self.warmup else {}),
         }
 
     @classmethod
@@ -267,8 +324,8 @@ class Watcher:
             watcher.eyes.load(dump["eyes"])
             watcher.drifts = {str(name): _drift(plain) for name, plain in dump["drifts"].items()}
             if dump["blindness"] is not None:
-                since_s, said_s = dump["blindness"]
-                watcher.blindness = Blindness(float(since_s), float(said_s))
+                since_s, said_s, cold = dump["blindness"]
+                watcher.blindness = Blindness(float(since_s), float(said_s), bool(cold))
             watcher.said = said_before(dump)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StateDamaged(f"state of monitor {monitor.name!r} on {signal}: {error!r}") from error

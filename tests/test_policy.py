@@ -9,16 +9,19 @@ from streamwatch.detectors.base import Detection, Level
 from streamwatch.policy import (
     BlindLimit,
     Blindness,
+    Decision,
     Drift,
     Look,
     Policy,
     blind_due_s,
     drift_due_s,
+    on_cold,
     on_detection,
     on_look,
     on_mute,
     on_time,
     on_time_blind,
+    on_warm,
 )
 
 NOW = 1000.0
@@ -107,7 +110,7 @@ def test_time_that_was_skipped_is_not_quiet():
 @pytest.mark.parametrize(
     ("silenced", "muted", "reason"),
     [(False, True, "silenced"), (True, False, "unsilenced"), (False, False, None), (True, True, None)],
-    ids=["rule 14", "rule 15", "neither", "still muted"],
+    ids=["rule 17", "rule 18", "neither", "still muted"],
 )
 def test_what_is_open_is_said_again_when_its_mark_changes(state, silenced, muted, reason):
     assert on_mute(state, silenced, muted, NOW) == (None if reason is None else (state, reason, NOW))
@@ -122,6 +125,7 @@ def test_what_is_due_is_due_exactly_then(policy):
 
 BAD, NONE, GOOD = Look(False, 6, 40, False), Look(False, 0, 1000, True), Look(True, 0, 100, False)
 BLIND = Blindness(0.0, 0.0)
+COLD = Blindness(0.0, 0.0, cold=True)
 
 
 @pytest.mark.parametrize(
@@ -141,6 +145,22 @@ def test_a_look_makes_blind_or_seeing_once(blindness, look, state, reason):
     else:
         assert tuple(decision) == (state, reason, NOW)
         assert after == (Blindness(NOW, NOW) if state == "blind" else None)
+
+
+def test_who_has_not_seen_enough_is_blind_until_it_has():
+    """Rules 14 to 16, and 10 to 12 of who is blind for that."""
+    said = Decision("blind", "warm-up", NOW)
+    assert on_cold(None, NOW) == (said, Blindness(NOW, NOW, cold=True))
+    assert on_cold(BLIND, NOW) == (None, BLIND)
+    assert on_look(BLIND, GOOD, NOW, cold=True) == (said, Blindness(0.0, NOW, cold=True))
+    assert on_look(COLD, GOOD, NOW, cold=True) == (None, COLD)
+    assert on_look(COLD, BAD, NOW, cold=True) == (
+        Decision("blind", "unusable values", NOW),
+        Blindness(0.0, NOW),
+    )
+    assert on_warm(COLD, NOW) == (Decision("seeing", "warmed up", NOW), None)
+    assert on_warm(BLIND, NOW) == (None, BLIND)
+    assert on_warm(None, NOW) == (None, None)
 
 
 def test_blindness_is_repeated_like_an_open_drift():
