@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from streamwatch import runner
-from streamwatch.config import Config
+from streamwatch.config import Config, Outputs
 from streamwatch.engine import Restored
 from streamwatch.errors import (
     BrokerUnreachable,
@@ -199,6 +199,18 @@ def test_a_transaction_is_split_at_record_boundaries() -> None:
     play(script, most_records=4)
     assert [len(commit.dead_letters) for commit in script.commits] == [4, 4, 2]
     assert [commit.offsets[SOURCE] for commit in script.commits] == [4, 8, 10]
+
+
+@pytest.mark.parametrize("value", [b"\0", b"\xff"])
+def test_dead_letters_with_payload_are_few_and_bounded_by_bytes_in_a_transaction(value: bytes) -> None:
+    """However they are written as JSON: they have to be at the broker within its deadline, as state has."""
+    of = WATCH.model_copy(update={"outputs": Outputs.model_validate({"dead_letters": {"payload": "head"}})})
+    n = runner.MOST_WITH_PAYLOAD
+    script = Script([OPENED, replace(records(2 * n), value=[value * 5_000] * (2 * n))], [bad(n, 2 * n)], [])
+    play(script, of=of, most_records=8 * n)
+    assert [len(commit.dead_letters) for commit in script.commits] == [n, n, n]
+    size = sum(len(letter.value or b"") for letter in script.commits[0].dead_letters)
+    assert 2 * size < runner.MOST_STATE_BYTES
 
 
 def busy(offset: int) -> Batch:
