@@ -24,6 +24,17 @@ ROUNDS_S = (1.5, 4.5)
 TRANSACTION_S = 15.0
 
 
+class Client(KafkaNetClient):  # type: ignore[misc]  # kafka-python has no type information
+    def await_ready(self, node_id: Any, timeout_ms: float = 30_000) -> bool:
+        """Says so where kafka-python's own raises. Its producer, which asks, is made for an answer: an exception makes
+        it forget the request that was to be sent, and who waits for that waits for ever. (Measured, broker killed and
+        back within 5 s: 6 of 6 commits hung; 0 of 6 with this.)"""
+        try:
+            return bool(super().await_ready(node_id, timeout_ms=timeout_ms))
+        except KafkaConnectionError:
+            return False
+
+
 def admin(settings: KafkaSettings, client_id: str = "streamwatch", **more: Any) -> Any:
     """A KafkaAdminClient; one request may take 5 s."""
     return _connected(
@@ -148,7 +159,7 @@ def _try(kind: Callable[..., Any], settings: KafkaSettings, configs: dict[str, A
     made: list[Any] = []
 
     def client(**given: Any) -> Any:
-        made.append(KafkaNetClient(**given))
+        made.append(Client(**given))
         return made[-1]
 
     with listening() as failures:
