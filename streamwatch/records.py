@@ -62,6 +62,8 @@ class Batch:
     offset        (n,) int64
     timestamp_ms  (n,) int64, the record's own time, milliseconds since the epoch
     key, value    n bytes or None each; headers n sequences of (name, bytes or None)
+    late          how many records of the task have come too late for their place in the order, or may have, since a
+                  beginning that is the transport's: while it stays the same, the order is that of a replay
 
     Results never depend on how records fall into batches.
     """
@@ -74,6 +76,7 @@ class Batch:
     key: Sequence[bytes | None]
     value: Sequence[bytes | None]
     headers: Sequence[Sequence[Header]]
+    late: int = 0
 
     def __len__(self) -> int:
         return len(self.value)
@@ -91,6 +94,7 @@ class Batch:
             self.key[start:stop],
             self.value[start:stop],
             self.headers[start:stop],
+            self.late,
         )
 
     def next_offsets(self) -> dict[Source, int]:
@@ -114,9 +118,12 @@ class Message:
 class Commit:
     """All that one transaction holds; a transport makes all of it visible, or none of it.
 
-    offsets       per input partition: the next offset to process
+    offsets       per input partition: the next offset to process, of the state
     state         changed state by key; None deletes the key
     mark          the engine's own task-wide state, opaque here, written last
+    said_to       where it is beyond `offsets`: alerts and dead letters of the records before it are written, with this
+                  commit or earlier ones, and the state is not yet. Whoever goes on from here processes these records
+                  again, and says nothing of them again
     """
 
     task: int
@@ -125,3 +132,4 @@ class Commit:
     dead_letters: Sequence[Message] = ()
     state: Mapping[str, bytes | None] = field(default_factory=dict)
     mark: bytes = b""
+    said_to: Mapping[Source, int] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,6 +36,10 @@ MOST_WITH_PAYLOAD = 1_000
 # While there are more records than can be processed, what there is to say is committed this often: a commit costs
 # 10 ms, in which 3,000 events are read.
 GATHER_S = 0.1
+# While more state than this has changed, alerts and dead letters do not wait for it. They are committed by themselves,
+# with how far they go (`Commit.said_to`): whoever goes on from the state before processes these records again, in the
+# same order, and says nothing of them again.
+LITTLE_STATE_BYTES = 500_000
 # Nor is a commit larger for much more state than this (and that of one part): all of it has to be at the broker within
 # the deadline of a transaction, or it would fail again and again.
 MOST_STATE_BYTES = 64_000_000
@@ -89,16 +93,28 @@ def run(
     most_records: int = MOST_RECORDS,
     sketch: bool = False,
     wall: Callable[[], float] = time.time,
+    little_state_bytes: int = LITTLE_STATE_BYTES,
 ) -> Total:
     """Run until `stop` is set or the transport is finished; then commit what is processed, and close it.
 
     An OperatorError ends it. A PlatformError never does: the task is dropped and, after a backoff, restored
     by the transport's next Opened. Commits at once when there is something to say (in catch-up within GATHER_S), else
-    every `commit_every_s` (default: the config's), if anything was processed. `sketch`: engines draw what they read.
+    every `commit_every_s` (default: the config's), if anything was processed; what there is to say without the state
+    where more than `little_state_bytes` of that have changed. `sketch`: engines draw what they read.
     """
     if config.outputs.dead_letters.payload == "head":
         most_records = min(most_records, MOST_WITH_PAYLOAD)
-    loop = _Loop(transport, config, observe or Silent(), commit_every_s, clock, most_records, sketch, wall)
+    loop = _Loop(
+        transport,
+        config,
+        observe or Silent(),
+        commit_every_s,
+        clock,
+        most_records,
+        sketch,
+        wall,
+        little_state_bytes,
+    )
     try:
         while not stop.is_set():
             loop.turn()
@@ -113,7 +129,8 @@ def run(
 
 
 class _Task:
-    """A task that is ours: its engine, its next offsets, and what is processed but not committed."""
+    """A task that is ours: its engine, its next offsets, and what is processed but not committed. `saved`, `mark`: the
+    offsets and the mark of the last committed state."""
 
     def __init__(self, engine: Engine, opened: Opened, now: float) -> None:
         self.engine = engine
@@ -121,7 +138,17 @@ class _Task:
         self.committed_at = now
         self.standing: list[About] = []
         self.more = False  # the last batch was as large as one can be
+        self.said_to = opened.said_to
+        self.late: int | None = None
+        self.begin_state(now, opened.mark)
         self.begin()
+
+    def begin_state(self, now: float, mark: bytes) -> None:
+        self.saved_at = now
+        self.saved = dict(self.offsets)
+        self.mark = mark
+        self.unsaved = False
+        self.repeatable = True
 
     def begin(self) -> None:
         self.alerts: list[Alert] = []
@@ -134,7 +161,33 @@ class _Task:
         self.unusable: Counter[str] = Counter()
         self.joined: Counter[str] = Counter()
 
+    def said(self, batch: Batch) -> int:
+        """How many of its first records were processed before, and what they gave is written."""
+        if not self.said_to:
+            return 0
+        until = np.array([self.said_to.get(source, 0) for source in batch.sources], dtype=np.int64)
+        new = batch.offset >= until[batch.source]
+        if new.any():
+            self.said_to = {}
+            return int(np.argmax(new))
+        return len(batch)
+
+    def repeat(self, batch: Batch) -> None:
+        self.engine.process(batch)
+        self.offsets.update(batch.next_offsets())
+        self.unsaved, self.repeatable = True, False
+
+    def say(self, alerts: Sequence[Alert]) -> None:
+        """What no record gives: it would not be said again."""
+        if alerts:
+            self.alerts.extend(alerts)
+            self.repeatable = False
+
     def process(self, batch: Batch) -> None:
+        if self.late not in (None, batch.late):
+            self.repeatable = False
+        self.late = batch.late
+        self.unsaved = True
         output = self.engine.process(batch)
         self.offsets.update(batch.next_offsets())
         self.alerts.extend(output.alerts)
@@ -163,7 +216,7 @@ class _Task:
 
     @property
     def uncommitted(self) -> bool:
-        return self.says_something or self.counts["records"] > 0
+        return self.says_something or self.unsaved
 
     def work(self, task: int) -> Work:
         return Work(
@@ -195,6 +248,7 @@ class _Loop:
         most_records: int,
         sketch: bool,
         wall: Callable[[], float],
+        little_state_bytes: int,
     ) -> None:
         self.transport = transport
         self.config = config
@@ -204,6 +258,7 @@ class _Loop:
         self.most_records = most_records
         self.sketch = sketch
         self.wall = wall
+        self.little_state_bytes = little_state_bytes
         self.tasks: dict[int, _Task] = {}
         # Dropped by us, after a failed commit: their records are void until the next Opened.
         self.dropped: set[int] = set()
@@ -244,28 +299,29 @@ class _Loop:
                 case Idle():
                     if happening.task in self.tasks:
                         task = self.tasks[happening.task]
-                        task.alerts.extend(task.engine.on_clock(happening.at_s))
+                        task.say(task.engine.on_clock(happening.at_s))
                         for about in task.standing:  # all is read: nothing is stalled, nothing is late
                             what = "all that there is has been read"
-                            task.alerts.extend(task.engine.on_input(about, False, what, self.wall()))
+                            task.say(task.engine.on_input(about, False, what, self.wall()))
                         task.standing = []
                 case Batch():
                     self.process(happening)
         now = self.clock()
         for number, task in list(self.tasks.items()):
-            if self.due(task, now):
-                self.commit(number, task)
+            self.commit_due(number, task, now)
         engines = {number: task.engine for number, task in self.tasks.items()}
         self.observe.turned(self.transport.progress(), engines, not self.retry_in_s)
 
-    def due(self, task: _Task, now: float) -> bool:
-        """Whether what the task has processed is to be committed."""
-        if task.uncommitted and task.engine.pending_bytes >= MOST_STATE_BYTES:
-            return True
-        waited_s = now - task.committed_at
-        if task.says_something and (not task.more or task.outputs >= self.most_records):
-            return True
-        return task.uncommitted and waited_s >= (GATHER_S if task.says_something else self.commit_every_s)
+    def commit_due(self, number: int, task: _Task, now: float) -> None:
+        if not task.uncommitted:
+            return
+        pending_bytes = task.engine.pending_bytes
+        if pending_bytes >= MOST_STATE_BYTES or now - task.saved_at >= self.commit_every_s:
+            self.commit(number, task)
+        elif task.says_something and (
+            not task.more or task.outputs >= self.most_records or now - task.committed_at >= GATHER_S
+        ):
+            self.commit(number, task, not task.repeatable or pending_bytes <= self.little_state_bytes)
 
     def open(self, opened: Opened) -> None:
         self.observe.opened(opened)
@@ -275,12 +331,12 @@ class _Loop:
         task = self.tasks[opened.task] = _Task(engine, opened, self.clock())
         self.dropped.discard(opened.task)
         self.observe.restored(opened.task, engine.restored, self.clock() - began)
-        task.alerts.extend(engine.restored.alerts)
+        task.say(engine.restored.alerts)
         for source, count in sorted(opened.lost.items()):
             detail = f"{count:,} records of {_place(source)} were deleted before they were read"
             # Each loss is one of its own: an older one may still stand.
             lost = About("lost", place=f"{_place(source)} before {opened.offsets.get(source, 0)}")
-            task.alerts.extend(engine.on_input(lost, True, detail, self.wall()))
+            task.say(engine.on_input(lost, True, detail, self.wall()))
         task.standing = engine.blind_inputs()
         if task.says_something:
             self.commit(opened.task, task)
@@ -293,11 +349,14 @@ class _Loop:
                     return
                 raise RuntimeError(f"the transport gave records of task {batch.task}, which is not open")
             part = batch.rows(start, min(start + self.most_records, len(batch)))
-            self.moves(task, part)
-            task.process(part)
             task.more = len(part) == self.most_records
-            if self.due(task, self.clock()):
-                self.commit(batch.task, task)
+            if said := task.said(part):
+                task.repeat(part.rows(0, said))
+                part = part.rows(said, len(part))
+            if len(part):
+                self.moves(task, part)
+                task.process(part)
+            self.commit_due(batch.task, task, self.clock())
 
     def lag_of(self, task: int) -> About:
         """Several tasks are behind, and caught up again, each for itself."""
@@ -318,7 +377,7 @@ class _Loop:
     def notice(self, number: int, about: About, blind: bool, detail: str) -> None:
         task = self.tasks.get(number)
         if task is not None:
-            task.alerts.extend(task.engine.on_input(about, blind, detail, self.wall()))
+            task.say(task.engine.on_input(about, blind, detail, self.wall()))
 
     def moves(self, task: _Task, batch: Batch) -> None:
         """What was blind when the task was opened, and whoever would tell its end may be gone with the last owner: it
@@ -331,19 +390,23 @@ class _Loop:
             young = about.kind == "lag" and age_s <= self.config.sight.lag
             if young or about.place.partition(" before ")[0] in read:
                 what = f"{about.place} is read on" if about.place else "records are read as they are written"
-                task.alerts.extend(task.engine.on_input(about, False, what, self.wall()))
+                task.say(task.engine.on_input(about, False, what, self.wall()))
         standing = set(task.engine.blind_inputs())
         task.standing = [about for about in task.standing if about in standing]
 
-    def commit(self, number: int, task: _Task) -> None:
+    def commit(self, number: int, task: _Task, whole: bool = True) -> None:
+        """All that is processed; or, not `whole`, what there is to say, and the state stays what it was."""
         work = task.work(number)
+        saved = task.offsets if whole else task.saved
+        said_to = {**task.said_to, **({} if whole else task.offsets)}
         commit = Commit(
             number,
-            dict(task.offsets),
+            dict(saved),
             [alert.message() for alert in work.alerts],
             [letter.message(self.config.service) for letter in work.dead_letters],
-            task.engine.changes(),
-            task.engine.mark(),
+            task.engine.changes() if whole else {},
+            task.engine.mark() if whole else task.mark,
+            {source: offset for source, offset in said_to.items() if offset > saved.get(source, 0)},
         )
         began = self.clock()
         try:
@@ -354,6 +417,8 @@ class _Loop:
             self.fail(error, number)
             return
         task.committed_at = self.clock()
+        if whole:
+            task.begin_state(task.committed_at, commit.mark)
         task.begin()
         self.failures_in_row = 0
         self.counts.update(work.counts)

@@ -208,6 +208,21 @@ def test_a_clock_that_was_ahead_does_not_delay_what_comes_after_it() -> None:
     assert rows(merge.take(9)) == [(A, 2), (B, 0), (A, 3)]
 
 
+def test_what_a_replay_would_put_elsewhere_is_counted_as_late_also_at_an_equal_key() -> None:
+    merge = Merge(0, [A, B])
+    add(merge, B, 0, [10], arrived=1.0)
+    assert len(rows(merge.take(9, {A: 1.0}))) == 1
+    add(merge, B, 1, [10])
+    assert merge.late == 0
+    add(merge, A, 0, [10, 11])  # A goes before B at equal keys
+    assert (merge.late, merge.overtaken) == (1, 0)
+    batch = merge.take(9, ended({A: [], B: []}))
+    assert batch is not None
+    assert batch.late == 1
+    add(merge, B, 2, [10])
+    assert (merge.late, merge.overtaken) == (2, 1)
+
+
 def test_what_arrives_with_a_key_below_one_already_taken_is_counted_and_goes_next() -> None:
     merge = Merge(0, [A, B])
     add(merge, A, 0, [10, 20], arrived=1.0)

@@ -19,6 +19,7 @@ class Opened:
     """The task is ours, from its last commit: its state by key, and the mark's engine part (b"" = first start).
 
     `lost` holds the input partitions whose next record is gone (retention), with the number of offsets lost.
+    `said_to`: the commit's. The records before it come first, in the order in which they came when it was written.
     """
 
     task: int
@@ -26,6 +27,7 @@ class Opened:
     mark: bytes = b""
     offsets: Mapping[Source, int] = field(default_factory=dict)
     lost: Mapping[Source, int] = field(default_factory=dict)
+    said_to: Mapping[Source, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

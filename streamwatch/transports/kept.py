@@ -17,6 +17,7 @@ class Kept:
         self.states: dict[int, dict[str, bytes]] = {}
         self.marks: dict[int, bytes] = {}
         self.offsets: dict[Source, int] = {}
+        self._said_to: dict[int, Mapping[Source, int]] = {}
 
     @property
     def state(self) -> dict[str, bytes]:
@@ -31,6 +32,7 @@ class Kept:
     def keep(self, commit: Commit) -> None:
         self.offsets.update(commit.offsets)
         self.marks[commit.task] = commit.mark
+        self._said_to[commit.task] = commit.said_to
         state = self.states.setdefault(commit.task, {})
         for key, value in commit.state.items():
             if value is None:
@@ -46,6 +48,7 @@ class Kept:
                 dict(self.states.get(task, {})),
                 self.marks.get(task, b""),
                 {source: offsets[source] for source in sources},
+                said_to=self._said_to.get(task, {}),
             )
             for task, sources in (by_task(tasks, offsets) or {0: ()}).items()
         ]

@@ -46,19 +46,24 @@ def kinds(config: Config) -> dict[str, int]:
 class Merge:
     """The partitions of one task, all named from the start: one of which nothing is known yet holds back, too.
 
-    `kinds`: CONTROL, PREDICTIONS (default) or LABELS by topic. The order of what `take` gives depends neither on
-    how records were cut into `add` nor on `limit`.
+    `kinds`: CONTROL, PREDICTIONS (default) or LABELS by topic. `late`: where the count begins. The order of what `take`
+    gives depends neither on how records were cut into `add` nor on `limit`.
     """
 
-    def __init__(self, task: int, sources: Iterable[Source], kinds: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self, task: int, sources: Iterable[Source], kinds: Mapping[str, int] | None = None, late: int = 0
+    ) -> None:
         kinds = kinds or {}
         rank = sorted(sources, key=lambda source: (kinds.get(source.topic, PREDICTIONS), source))
         self.sources: tuple[Source, ...] = tuple(rank)
         self.overtaken = 0
+        self.late = late
         self._task = task
         self._queues = {source: Queue() for source in self.sources}
+        self._rank = {source: rank for rank, source in enumerate(self.sources)}
         self._order = list(self._queues.values())
         self._passed_key = EARLIEST  # of the last record taken, over all partitions
+        self._passed_rank = 0
 
     def add(
         self,
@@ -73,13 +78,18 @@ class Merge:
         """Append records of one partition, in the order of their offsets; the arguments are kept, not copied.
 
         `arrived` is on the clock of `take`'s `passed`. Records whose key is below one already taken are counted
-        in `overtaken`.
+        in `overtaken`, and in `late` with those that a replay would put before others with their key.
         """
         if not len(offsets):
             return
         queue = self._queues[source]
         merge_keys = running(timestamps_ms, queue.last_key)
-        self.overtaken += int((merge_keys < self._passed_key).sum())
+        overtaken = int((merge_keys < self._passed_key).sum())
+        self.overtaken += overtaken
+        if self._rank[source] < self._passed_rank:
+            self.late += int((merge_keys <= self._passed_key).sum())
+        else:
+            self.late += overtaken
         queue.append(Block(offsets, timestamps_ms, merge_keys, keys, values, headers, arrived))
 
     def buffered(self, source: Source) -> int:
@@ -200,7 +210,10 @@ class Merge:
         headers = [block.headers[start:stop] for _, block, start, stop in pieces]
         if rows is not None and len(rows) > 1:
             source, offsets, times, merge_keys = source[rows], offsets[rows], times[rows], merge_keys[rows]
-        self._passed_key = int(running(merge_keys, self._passed_key)[-1])
+        passed = running(merge_keys, self._passed_key)
+        if passed[-1] == merge_keys[-1]:
+            self._passed_rank = int(source[-1])
+        self._passed_key = int(passed[-1])
         for rank, count in zip(ranks, counts, strict=True):
             if count:
                 self._order[rank].advance(count)
@@ -214,4 +227,5 @@ class Merge:
             Deferred(n, lambda: woven(key, rows)),
             woven(value, rows),
             Deferred(n, lambda: woven(headers, rows)),
+            self.late,
         )

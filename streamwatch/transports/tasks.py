@@ -46,4 +46,5 @@ def _rows(batch: Batch, task: int, rows: np.ndarray[tuple[int], np.dtype[np.intp
         [batch.key[row] for row in at],
         [batch.value[row] for row in at],
         [batch.headers[row] for row in at],
+        batch.late,
     )

@@ -146,3 +146,66 @@ def test_in_catch_up_the_commands_are_asked_about_only_when_nothing_else_holds_b
     assert flow.to_ask(NOW + BUSY_S * 0.1, more) == ()
     flow.feed({B: fetched(Record(1, 8))}, NOW + BUSY_S * 0.1)
     assert flow.to_ask(NOW + BUSY_S * 0.2, more) == (C, A, B)
+
+
+def offsets(flow: Flow) -> list[tuple[int, int]]:
+    batch = flow.take(10)
+    if batch is None:
+        return []
+    return [
+        (batch.sources[n].partition, at)
+        for n, at in zip(batch.source.tolist(), batch.offset.tolist(), strict=True)
+    ]
+
+
+def test_records_whose_alerts_are_written_come_first_and_in_their_order_then() -> None:
+    """B's second record came too late to go before A's; now it is there from the start, and has to wait again."""
+    again = flow()
+    again.begin([A, B], {A: 0, B: 0}, {A: 2, B: 1})
+    again.feed({A: fetched(Record(0, 5), Record(1, 7), Record(2, 9))}, NOW)
+    assert offsets(again) == []
+    again.feed({B: fetched(Record(0, 6), Record(1, 6))}, NOW)
+    assert again.valves()[0] == [A, B]
+    assert offsets(again) == [(0, 0), (1, 0), (0, 1)]
+    assert offsets(again) == []
+    assert again.take_repeated()
+    assert not again.take_repeated()
+    assert again.positions == {A: 2, B: 1}
+    assert sorted(again.valves()[1]) == [A, B]
+    again.feed({A: fetched(Record(2, 9)), B: fetched(Record(1, 6), Record(2, 9))}, NOW)
+    assert offsets(again) == [(1, 1), (0, 2)]
+
+
+def test_what_is_to_come_first_waits_for_no_answer_and_passes_nobody() -> None:
+    again = flow()
+    again.begin([A, B], {A: 0, B: 0}, {A: 1, B: 1})
+    again.feed({A: fetched(Record(0, 5))}, NOW)
+    again.answer(NOW + IDLE_S, {A: 1, B: 0}, {A: 1, B: 0})
+    assert offsets(again) == []
+    assert not again.take_ended()
+    again.feed({B: fetched(Record(0, 3))}, NOW + IDLE_S)
+    assert offsets(again) == [(1, 0), (0, 0)]
+
+
+def test_a_record_to_come_first_that_is_gone_is_not_waited_for() -> None:
+    """Compaction or a marker: the consumer stands behind it, and no record came."""
+    again = flow()
+    again.begin([A, B], {A: 0, B: 0}, {A: 1, B: 3})
+    again.feed({A: fetched(Record(0, 5))}, NOW)
+    again.answer(NOW, {A: 1, B: 3}, {A: 1, B: 3})
+    assert offsets(again) == [(0, 0)]
+    assert again.take_repeated()
+
+
+def test_after_a_rebalance_it_goes_on_where_it_was_and_the_order_is_sure_no_more() -> None:
+    again = flow()
+    again.begin([A, B], {A: 0, B: 0}, {A: 2, B: 1})
+    again.feed({A: fetched(Record(0, 5), Record(1, 7)), B: fetched(Record(0, 6))}, NOW)
+    batch = again.take(1)
+    assert batch is not None
+    again.begin([A, B], again.positions)
+    again.feed({A: fetched(Record(1, 7), Record(2, 8)), B: fetched(Record(0, 6), Record(1, 6))}, NOW)
+    after = again.take(10)
+    assert after is not None
+    assert after.offset.tolist() == [0, 1]
+    assert after.late > batch.late

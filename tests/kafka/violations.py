@@ -179,9 +179,12 @@ def without_control_state(kind: type[TaskProducer]) -> type[TaskProducer]:
 def control_unmarked(kind: type[TaskProducer]) -> type[TaskProducer]:
     mark = Task._mark
 
-    def unmarked(task: Task, offsets: Mapping[Source, int], engine: bytes) -> Mark:
+    def unmarked(
+        task: Task, offsets: Mapping[Source, int], engine: bytes, said_to: Mapping[Source, int]
+    ) -> Mark:
         control = task._config.control_topic
-        return mark(task, {source: at for source, at in offsets.items() if source.topic != control}, engine)
+        marked = {source: at for source, at in offsets.items() if source.topic != control}
+        return mark(task, marked, engine, said_to)
 
     Task._mark = unmarked  # type: ignore[method-assign]
     return kind
@@ -190,6 +193,11 @@ def control_unmarked(kind: type[TaskProducer]) -> type[TaskProducer]:
 def by_the_clock(kind: type[TaskProducer]) -> type[TaskProducer]:
     obey = Control.obey
     Control.obey = lambda control, command, _: obey(control, command, time.time())  # type: ignore[method-assign]
+    return kind
+
+
+def saying_again(kind: type[TaskProducer]) -> type[TaskProducer]:
+    Mark.said = property(lambda mark: {})  # type: ignore[assignment,method-assign]
     return kind
 
 
@@ -204,6 +212,7 @@ RULES: dict[str, Callable[[type[TaskProducer]], type[TaskProducer]]] = {
     "control-state": without_control_state,
     "control-mark": control_unmarked,
     "clock": by_the_clock,
+    "said": saying_again,
 }
 
 

@@ -41,6 +41,17 @@ class Columns:
     def __len__(self) -> int:
         return len(self.values)
 
+    def first(self, count: int) -> Columns:
+        if count >= len(self):
+            return self
+        return Columns(
+            self.offsets[:count],
+            self.timestamps_ms[:count],
+            self.keys[:count],
+            self.values[:count],
+            self.headers[:count],
+        )
+
 
 def columns(records: Sequence[Any]) -> Columns:
     """Of kafka-python's ConsumerRecords. Message format 0 has no times: -1, as an unknown time is elsewhere."""

@@ -12,6 +12,9 @@ comes before it: the question is asked after the event has arrived.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import repeat
+
+import numpy as np
 
 from streamwatch.config import Config
 from streamwatch.records import Batch, Source
@@ -53,18 +56,35 @@ class Flow:
         self._behind: dict[Source, tuple[int | None, float]] = {}
         self._stalled: set[Source] = set()
         self._ended = False
+        self._until: dict[Source, int] = {}
+        self._reached: set[Source] = set()
         self.lag = Lag(task, config.sight.lag)
 
     # Places
 
-    def begin(self, sources: Iterable[Source], positions: Mapping[Source, int]) -> None:
+    def begin(
+        self,
+        sources: Iterable[Source],
+        positions: Mapping[Source, int],
+        said_to: Mapping[Source, int] | None = None,
+    ) -> None:
         """Start here, or again, perhaps with other partitions: what is buffered is dropped and will be fetched anew.
 
         The running maxima of merge keys are dropped, too: they place only records that are overtaken anyway.
+
+        `said_to`: the records before it are given first, and those behind it then (None: as it was said before). They
+        came so when their alerts were written, and one behind it may have come too late to stand among them.
         """
         self._overtaken += self._merge.overtaken
         self._begun = {source: positions[source] for source in sources}
-        self._merge = Merge(self.task, self._begun, self._kinds)
+        # Whoever goes on in the middle forgets what has passed: nobody can say any more that nothing came too late.
+        self._merge = Merge(self.task, self._begun, self._kinds, self._merge.late + 1)
+        said_to = self._until if said_to is None else said_to
+        ahead = any(said_to.get(source, at) > at for source, at in self._begun.items())
+        self._until = (
+            {source: max(at, said_to.get(source, at)) for source, at in self._begun.items()} if ahead else {}
+        )
+        self._reached = {source for source, at in self._until.items() if at == self._begun[source]}
         self._more = False
         self._paused.clear()
         self._passed.clear()
@@ -91,7 +111,7 @@ class Flow:
 
     def feed(self, fetched: Mapping[Source, Sequence[Columns]], now: float) -> None:
         for source, pieces in fetched.items():
-            for piece in pieces:
+            for piece in map(self._within, pieces, repeat(source)) if self._until else pieces:
                 self._merge.add(
                     source,
                     piece.offsets,
@@ -104,10 +124,29 @@ class Flow:
             self._behind.pop(source, None)
             self._fed_at[source] = now
 
+    def _within(self, piece: Columns, source: Source) -> Columns:
+        """What is to come first; the rest is fetched again when its time has come."""
+        until = self._until[source]
+        count = int(np.searchsorted(piece.offsets, until))
+        if count < len(piece) or (count and int(piece.offsets[-1]) == until - 1):
+            self._reached.add(source)
+        return piece.first(count)
+
     def take(self, limit: int) -> Batch | None:
-        batch = self._merge.take(limit, self._passed)
+        passed = dict.fromkeys(self._reached, float("inf")) if self._until else self._passed
+        batch = self._merge.take(limit, passed)
         self._more = batch is not None and len(batch) == limit
         return batch
+
+    def take_repeated(self) -> bool:
+        """Whether all that is to come first has just been taken: the partitions are then to go on from `positions`."""
+        over = (
+            bool(self._until) and len(self._reached) == len(self._until) and self._merge.next_arrived is None
+        )
+        if over:
+            self._until, self._reached = {}, set()
+            self._passed.clear()  # it was said of where the partitions were, and they go back
+        return over
 
     # Quiet partitions
 
@@ -157,6 +196,8 @@ class Flow:
         self._ended = ends is not None
         for source in self.sources:
             position = positions.get(source)
+            if self._until and position is not None and position >= self._until[source]:
+                self._reached.add(source)
             if ends is not None and position is not None and position >= ends[source]:
                 self._passed[source] = now - self._wait_s(source)
                 self._behind.pop(source, None)
@@ -169,7 +210,7 @@ class Flow:
     def take_ended(self) -> bool:
         """Whether the last answer, if it is new, said that all is read, and nothing waits any more."""
         ended, self._ended = self._ended, False
-        return ended and self._merge.next_arrived is None
+        return ended and not self._until and self._merge.next_arrived is None
 
     def stalls(self, now: float) -> Iterator[Stalled]:
         """Partitions that have given nothing for `stall` although they are not at their end, and those that do
@@ -184,9 +225,14 @@ class Flow:
             yield Stalled(self.task, source, False)
 
     def valves(self) -> tuple[list[Source], list[Source]]:
-        """Partitions to pause and to resume, so that what waits for others fits into memory."""
-        pause = [s for s in self.sources if s not in self._paused and self._merge.buffered(s) >= FULL]
-        resume = [s for s in self._paused if self._merge.buffered(s) < FULL // 2]
+        """Partitions to pause and to resume, so that what waits for others fits into memory, and nothing is fetched
+        that is to come later."""
+        pause = [
+            s
+            for s in self.sources
+            if s not in self._paused and (self._merge.buffered(s) >= FULL or s in self._reached)
+        ]
+        resume = [s for s in self._paused if self._merge.buffered(s) < FULL // 2 and s not in self._reached]
         self._paused.update(pause)
         self._paused.difference_update(resume)
         return pause, resume

@@ -45,6 +45,8 @@ def _of_one(flow: Flow, partitions: Partitions, limit: int, now: float) -> list[
     if (batch := flow.take(limit)) is not None:
         out.append(batch)
         told = flow.lag.read(batch, time.time())
+    elif flow.take_repeated():
+        partitions.seek(flow.positions)
     elif flow.take_ended():
         out.append(Idle(flow.task, time.time() - GRACE_S))
         told = flow.lag.ended()

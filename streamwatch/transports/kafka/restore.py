@@ -48,6 +48,7 @@ class Restored:
     positions  the next offset of every partition of the task, and of those that the mark has beside them
     marked     what the mark is to say until the next commit: as positions, but before what is lost, so that a
                crash finds it lost again
+    said_to    the commit's, where it is beyond `positions`
     chosen     the last mark does not say it so: a new one must be committed, or a crash would choose again
     """
 
@@ -57,6 +58,7 @@ class Restored:
     positions: dict[Source, int]
     marked: dict[Source, int]
     lost: dict[Source, int]
+    said_to: dict[Source, int]
     chosen: bool
 
 
@@ -99,7 +101,9 @@ def restore(
     positions, lost = yield from begin(config, sources, known, ends, clock)
     marked = {**known, **positions, **{source: known.get(source, 0) for source in lost}}
     chosen = bool(different) or mark is None or mark.positions != marked
-    return Restored(state, engine, parts, {**known, **positions}, marked, lost, chosen)
+    said = mark.said if mark and not different else {}
+    said_to = {source: offset for source, offset in said.items() if offset > positions.get(source, offset)}
+    return Restored(state, engine, parts, {**known, **positions}, marked, lost, said_to, chosen)
 
 
 def opened(producer: TaskProducer, clock: Callable[[], float] = time.monotonic) -> Steps[None]:

@@ -35,9 +35,10 @@ KeyValue = tuple[bytes, bytes | None]
 
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """What a transaction was: the offsets after the processed records, and how the task was cut.
+    """What a transaction was: the offsets after the records that the state has read, and how the task was cut.
 
-    `engine` is the engine's own part; None = it stands in its own records (ENGINE_MARK).
+    `engine` is the engine's own part; None = it stands in its own records (ENGINE_MARK). `said_to` is the commit's,
+    where it is beyond `offsets`.
     """
 
     service: str
@@ -46,10 +47,15 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     task: int
     offsets: tuple[tuple[str, int, int], ...]
     engine: bytes | None
+    said_to: tuple[tuple[str, int, int], ...] = ()
 
     @property
     def positions(self) -> dict[Source, int]:
         return {Source(topic, partition): offset for topic, partition, offset in self.offsets}
+
+    @property
+    def said(self) -> dict[Source, int]:
+        return {Source(topic, partition): offset for topic, partition, offset in self.said_to}
 
 
 def encode(

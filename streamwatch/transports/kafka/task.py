@@ -97,13 +97,20 @@ class Task:
         self._parts, self._committed = restored.parts, restored.marked
         if restored.chosen:
             # Where to start and which offsets to believe is chosen once: it must outlive a crash.
-            mark = self._mark(restored.marked, restored.engine)
+            mark = self._mark(restored.marked, restored.engine, restored.said_to)
             self._transact(self._state_records(encode({}, mark, self._parts)[0]), restored.marked)
-        self.flow.begin(sources, restored.positions)
+        self.flow.begin(sources, restored.positions, restored.said_to)
         self.opened = True
         membership.seek(self.flow.positions)
         membership.resume(sources)
-        return Opened(self.number, restored.state, restored.engine, self.flow.positions, restored.lost)
+        return Opened(
+            self.number,
+            restored.state,
+            restored.engine,
+            self.flow.positions,
+            restored.lost,
+            restored.said_to,
+        )
 
     def check(self, sources: frozenset[Source]) -> Steps[Happening | str | None]:
         """A new generation of the group left us the task: it goes on only if nobody else committed for it."""
@@ -131,7 +138,7 @@ class Task:
 
     def commit(self, commit: Commit) -> None:
         offsets = {**self._committed, **commit.offsets}
-        records, counts = encode(commit.state, self._mark(offsets, commit.mark), self._parts)
+        records, counts = encode(commit.state, self._mark(offsets, commit.mark, commit.said_to), self._parts)
         config = self._config
         outgoing = [Outgoing(config.alerts_topic, m.key, m.value, m.headers) for m in commit.alerts]
         outgoing += [
@@ -146,7 +153,7 @@ class Task:
     def _state_records(self, records: Iterable[tuple[bytes, bytes | None]]) -> list[Outgoing]:
         return [Outgoing(self._config.state_topic, key, value, (), self.number) for key, value in records]
 
-    def _mark(self, offsets: Mapping[Source, int], engine: bytes) -> Mark:
+    def _mark(self, offsets: Mapping[Source, int], engine: bytes, said_to: Mapping[Source, int]) -> Mark:
         return Mark(
             service=self._config.service,
             mode=self._config.tasks,
@@ -154,6 +161,7 @@ class Task:
             task=self.number,
             offsets=tuple((*source, offset) for source, offset in sorted(offsets.items())),
             engine=engine,
+            said_to=tuple((*source, offset) for source, offset in sorted(said_to.items())),
         )
 
     def _transact(self, outgoing: Sequence[Outgoing], offsets: Mapping[Source, int]) -> None:
