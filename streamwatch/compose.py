@@ -40,6 +40,7 @@ class Composer:
 
     def __init__(self, config: Config) -> None:
         self.source = config.source
+        self.sight = config.sight
         self.made_by = MadeBy(streamwatch=__version__, config=config.digest)
 
     def alert(
@@ -172,9 +173,9 @@ class Composer:
             silenced_by=None if mute is None else _silenced_by(mute, time_s),
             evidence=(),
             made_by=self.made_by,
-            owner=None,
-            runbook=None,
-            tags={},
+            owner=self.sight.owner,
+            runbook=self.sight.runbook,
+            tags=self.sight.tags,
             summary=what,
         )
         alert = Alert(

@@ -134,19 +134,33 @@ class Conditions:
         return (covered_until if muted else next_covered)(applied.mutes, from_s)
 
     def _applied(self, about: About) -> Applied:
-        return self._control.applied(_subject(about)) if self._control.windows else self._control.unaffected
+        return (
+            self._control.applied(self._subject(about)) if self._control.windows else self._control.unaffected
+        )
+
+    def _subject(self, about: About) -> dict[str, str]:
+        """What matchers look at."""
+        sight = self._composer.sight
+        return {
+            "model": about.model,
+            "monitor": MONITOR,
+            "signal": about.text,
+            "severity": "warning",
+            "owner": sight.owner or "",
+            **{f"tags.{name}": value for name, value in sight.tags.items()},
+        }
 
     # ---- commands
 
     def count(self, wanted: Sequence[Matcher]) -> int:
         """How many that stand fit."""
-        return sum(fit(wanted, _subject(about)) for about in self.standing)
+        return sum(fit(wanted, self._subject(about)) for about in self.standing)
 
     def accept(self, wanted: Sequence[Matcher], time_s: float) -> list[Alert]:
         """What fits ends, and is not said again before it was over once: a model that was taken out of service."""
         ended: list[Alert] = []
         for about, (alert, *_) in sorted(self.standing.items()):
-            subject = {**_subject(about), "incident": alert.data.incident or "", "key": alert.data.key}
+            subject = {**self._subject(about), "incident": alert.data.incident or "", "key": alert.data.key}
             if fit(wanted, subject):
                 del self.standing[about]
                 self._accepted.add(about)
@@ -203,8 +217,3 @@ class Conditions:
                 self._accepted.add(About(kind, str(model), str(place)))
         except (KeyError, TypeError, ValueError) as error:
             raise StateDamaged(f"state {STATE_KEY}: {error!r}") from error
-
-
-def _subject(about: About) -> dict[str, str]:
-    """What matchers look at."""
-    return {"model": about.model, "monitor": MONITOR, "signal": about.text, "severity": "warning"}

@@ -51,7 +51,7 @@ class Versions(Frozen):
 
 
 class Sight(Frozen):
-    """When the service as a whole, or a model, cannot be seen."""
+    """When the service as a whole, or a model, cannot be seen: alerts of the monitor `service`."""
 
     silence: Seconds = Field(
         21600.0,
@@ -59,6 +59,11 @@ class Sight(Frozen):
     )
     lag: Seconds = Field(
         600.0, description="the records that are read next are older than this: blind; 0s = never"
+    )
+    owner: str | None = Field(None, description="who is responsible; default: that of `defaults`")
+    runbook: str | None = Field(None, description="a link for whoever is called; default: that of `defaults`")
+    tags: dict[str, str] = Field(
+        default_factory=dict, description="copied to its alerts, with those of `defaults`"
     )
 
 

@@ -22,7 +22,7 @@ from streamwatch.config import Config
 from streamwatch.configschema import schema
 from streamwatch.errors import ConfigError, Problem
 from streamwatch.explain import at, explain, shown
-from streamwatch.shortforms import describe, expanded, plain, supported
+from streamwatch.shortforms import describe, expanded, plain, sighted, supported
 from streamwatch.yamlread import parse, parse_text
 from streamwatch.yamltree import Loc, Node, Place
 
@@ -77,7 +77,7 @@ def _expanded(tree: Node | None, problems: list[Problem]) -> Node | None:
 
 
 def _loaded(trees: Sequence[Node], names: Sequence[str], problems: list[Problem]) -> Loaded:
-    whole = reduce(lambda one, other: _merged(one, other, (), problems), trees) if trees else None
+    whole = sighted(reduce(lambda one, other: _merged(one, other, (), problems), trees)) if trees else None
     config = None
     if whole is not None:
         _unique_names(whole, problems)
@@ -138,6 +138,9 @@ def _merged(one: Node, other: Node, loc: Loc, problems: list[Problem]) -> Node:
             known = [item.plain() for item in mine.items] if key != "monitors" else []
             joined = mine.items + tuple(item for item in value.items if item.plain() not in known)
             one = one.with_key(key, replace(mine, value=joined), one.keys[key])
+        elif here == ("defaults",):
+            apart = [name for name, node in mine.entries.items() if not _alike(node, value.get(name))]
+            one = one.with_key(key, mine.without(*apart), one.keys[key])
         elif mine.mapping is not None and value.mapping is not None:
             one = one.with_key(key, _merged(mine, value, here, problems), one.keys[key])
         elif mine.plain() != value.plain():
@@ -151,6 +154,10 @@ def _merged(one: Node, other: Node, loc: Loc, problems: list[Problem]) -> Node:
                 )
             )
     return one
+
+
+def _alike(one: Node, other: Node | None) -> bool:
+    return other is not None and one.plain() == other.plain()
 
 
 def _unique_names(root: Node, problems: list[Problem]) -> None:

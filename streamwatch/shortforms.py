@@ -6,6 +6,7 @@
 3. `by: [country]` is one slicing, `[a, b]` one by the pair, `[[a], [b]]` are two.
 4. `dead_letters: TOPIC` is `{topic: TOPIC}`.
 5. `per` comes from the signal.
+6. `sight` inherits owner, runbook and tags from `defaults`; of several files, what their `defaults` have in common.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ _LATER = {
     ("models", "*", "reference"): "a reference",
     ("monitors", "*", "reference"): "a reference",
 }
+
+
+OF_SIGHT = ("owner", "runbook", "tags")
 
 
 def describe(config: Config) -> dict[str, Any]:
@@ -73,11 +77,15 @@ def supported(root: Node, problems: list[Problem]) -> Node:
 
 
 def expanded(root: Node, problems: list[Problem]) -> Node:
-    """The short forms written out."""
+    """The short forms written out. Of `defaults` there stays what `sight` inherits: `sighted`, when all files are
+    one."""
     defaults = root.get("defaults")
-    root = root.without("defaults")
     if defaults is not None:
-        defaults = _right_defaults(defaults, problems)
+        place, defaults = root.keys["defaults"], _right_defaults(defaults, problems)
+        root = root.without("defaults")
+        if defaults is not None:
+            others = [key for key in defaults.entries if key not in OF_SIGHT]
+            root = root.with_key("defaults", defaults.without(*others), place)
     outputs = root.get("outputs")
     topic = outputs.get("dead_letters") if outputs else None
     if outputs and topic and isinstance(topic.value, str):
@@ -88,6 +96,18 @@ def expanded(root: Node, problems: list[Problem]) -> Node:
         whole = tuple(_monitor(root, i, m, defaults, problems) for i, m in enumerate(monitors.items))
         root = root.with_key("monitors", replace(monitors, value=whole), root.keys["monitors"])
     return root
+
+
+def sighted(root: Node) -> Node:
+    """`sight` with what it inherits."""
+    defaults = root.get("defaults")
+    if defaults is None:
+        return root
+    root, place = root.without("defaults"), root.keys["defaults"]
+    sight = root.get("sight") or Node({}, defaults.place)
+    if sight.mapping is None or not defaults.entries:
+        return root
+    return root.with_key("sight", _inherited(sight, defaults), root.keys.get("sight", place))
 
 
 def _right_defaults(defaults: Node, problems: list[Problem]) -> Node | None:

@@ -177,6 +177,24 @@ def test_files_are_joined_and_defaults_stay_in_their_file(write: Write) -> None:
     assert (config.kafka.bootstrap_servers, config.kafka.session_timeout_ms) == ("one:9092", 20000)
 
 
+def test_what_the_service_says_of_itself_has_the_owner_of_the_defaults(write: Write) -> None:
+    """And runbook and tags: what `sight` does not say itself; of several files, what their defaults have in common."""
+    said = "{owner: risk, runbook: 'https://r', tags: {team: a, stage: prod}, severity: info}"
+    one = load(
+        write(PART_A.replace("{owner: risk}", said) + "    sight: {lag: 1m, owner: ops, tags: {stage: x}}")
+    )
+    assert (one.sight.owner, one.sight.runbook, one.sight.lag) == ("ops", "https://r", 60.0)
+    assert one.sight.tags == {"team": "a", "stage": "x"}
+    assert load(write(PART_A)).sight.owner == "risk"
+    a, b = (
+        write(PART_A, "a.yaml"),
+        write(PART_B.replace("pricing}", "pricing, runbook: 'https://b'}"), "b.yaml"),
+    )
+    assert (load(a, b).sight.owner, load(a, b).sight.runbook) == (None, None)
+    b.write_text(b.read_text().replace("owner: pricing", "owner: risk"))
+    assert (load(a, b).sight.owner, load(b, a).sight.owner) == ("risk", "risk")
+
+
 def test_what_two_files_say_differently_is_a_problem_at_both_places(write: Write) -> None:
     a = write(PART_A, "a.yaml")
     b = write(

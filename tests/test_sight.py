@@ -54,6 +54,34 @@ def test_a_model_is_silent_when_others_have_gone_on_for_so_long_and_heard_again_
     assert alerts[0].data.summary == f"no events of fraud since {rfc3339(START_S)}: its monitors see nothing"
 
 
+def test_what_the_service_says_of_itself_has_an_owner_a_runbook_and_tags():
+    """So that somebody is called; and who silences what is the owner's, or has a tag, means these, too."""
+    sight = {"silence": "1h", "owner": "ops", "runbook": "https://r", "tags": {"stage": "prod"}}
+    engine = Engine(watch(sight=sight))
+    silences = [
+        Silence(
+            id=f"s-{from_}{to}",
+            author="ana",
+            reason="x",
+            match=(of,),
+            from_=rfc3339(START_S + from_ * HOUR),
+            to=rfc3339(START_S + to * HOUR),
+        )
+        for of, from_, to in (("owner=ops", 0, 2), ("tags.stage=prod", 3, 4), ("owner=risk", 0, 9))
+    ]
+    events = [at(0, "fraud"), at(1.5, "never"), at(5, "never"), at(6, "fraud")]
+    alerts = engine.process(mixed([*silences, *events])).alerts
+    assert [(one.data.reason, one.silenced) for one in alerts] == [
+        ("silent", True),
+        ("unsilenced", False),
+        ("silenced", True),
+        ("unsilenced", False),
+        ("heard again", False),
+    ]
+    for one in alerts:
+        assert (one.data.owner, one.data.runbook, one.data.tags) == ("ops", "https://r", {"stage": "prod"})
+
+
 def test_each_model_may_say_for_itself_how_long_it_may_be_silent():
     events = [at(0, "often"), at(0, "never"), at(0, "fraud"), at(0.9, "other")]
     assert said(Engine(watch()).process(batch(events)).alerts) == [

@@ -63,7 +63,8 @@ def _subjects(config: Config) -> Iterator[Subject]:
             "version": "",
             "monitor": MONITOR,
             "severity": "warning",
-            "owner": "",
+            "owner": config.sight.owner or "",
+            **{f"tags.{name}": value for name, value in config.sight.tags.items()},
             **any_text,
         }
     for monitor in config.monitors:
