@@ -113,11 +113,7 @@ class Bucketed(Watcher):
                 continue
             if self.sketch is not None:
                 self.sketch.add(np.array([time_s]), np.array([value]))
-            if self.warmup is not None:
-                one = np.array([value]), np.array([time_s])
-                found += self._warm(self.warmup, *one, np.array([row]))
-                continue
-            found += [Found(row, detection) for detection in self.detector.update_one(value, time_s)]
+            found += self._detected_one(value, time_s, row)
         return found
 
     def _whole(self, start_s: float) -> bool:

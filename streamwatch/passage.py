@@ -10,6 +10,7 @@ from __future__ import annotations
 import bisect
 import heapq
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -23,10 +24,12 @@ from streamwatch.ledger import Ledger
 from streamwatch.notices import Notices
 from streamwatch.plan import Plan, Readings, cut_of
 from streamwatch.policy import (
+    COLD,
     Decision,
     Drift,
     Look,
     Reason,
+    Rested,
     Warmth,
     on_cold,
     on_detection,
@@ -44,6 +47,8 @@ from streamwatch.voice import Voice
 from streamwatch.warmup import WarmUp
 from streamwatch.watcher import BLIND, MUTE, WARM_UP, Found, Watcher, drift_about, drift_name
 from streamwatch.windows import covered
+
+RESTED = "rested"  # said after what is detected
 
 
 class Passage:
@@ -331,24 +336,43 @@ class Passage:
         now_s = float(self._track.stream_s[item.row])
         decision: Decision | None
         drift: Drift | None = None
-        if isinstance(item.what, Detection):
-            name = item.what.name
+        if isinstance(item.what, Rested):
+            self._rest(stream, watcher, item.row, now_s)
+            return
+        what: Detection | Look | Warmth = item.what
+        if isinstance(what, Detection):
+            name = what.name
             about = drift_about(name)
-            decision, drift = on_detection(watcher.monitor.policy, watcher.drifts.get(name), item.what, now_s)
+            decision, drift = on_detection(watcher.monitor.policy, watcher.drifts.get(name), what, now_s)
             if drift is not None:
                 watcher.drifts[name] = drift
-        elif isinstance(item.what, Look):
+        elif isinstance(what, Look):
             about = BLIND
-            decision, watcher.blindness = on_look(watcher.blindness, item.what, now_s, watcher.cold)
+            decision, watcher.blindness = on_look(watcher.blindness, what, now_s, watcher.cold)
             if decision is not None and decision.reason == "warm-up" and watcher.warmup is not None:
-                item = Found(item.row, watcher.warmup.at(item.row))
+                what = watcher.warmup.at(item.row)
         else:
             about = BLIND
             watcher.warmup = None
             decision, watcher.blindness = on_warm(watcher.blindness, now_s)
         if decision is not None and decision.state is not None:
             stream.forward(self._track, item.row + 1)
-            self._say(item.row, stream, watcher, about, decision, drift, item.what)
+            self._say(item.row, stream, watcher, about, decision, drift, what)
+        self._ledger.remind(stream, watcher)
+
+    def _rest(self, stream: Stream, watcher: Watcher, row: int, now_s: float) -> None:
+        """Its detector can detect something again. A drift that was long enough without a detection settles now."""
+        policy = watcher.monitor.policy
+        for name, drift in sorted(watcher.drifts.items()):
+            if drift.warm_s != COLD:
+                continue
+            watcher.drifts[name] = drift = replace(drift, warm_s=now_s)
+            if (settle_s := watcher.settle_s(drift)) <= now_s:
+                del watcher.drifts[name]
+                decision, _ = on_time(policy, drift, settle_s, now_s)
+                assert decision is not None
+                stream.forward(self._track, row + 1)
+                self._say(row, stream, watcher, drift_about(name), decision, drift)
         self._ledger.remind(stream, watcher)
 
     def _pass_time(self, row: int) -> None:
@@ -420,4 +444,6 @@ def _about(item: Found) -> str:
             return drift_about(name)
         case Look():
             return BLIND
+        case Rested():
+            return RESTED
     return ""

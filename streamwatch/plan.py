@@ -147,6 +147,7 @@ class Plan:
 
     def _set_up(self, watcher: Watcher, entry: Entry, key: StreamKey) -> Watcher:
         watcher.late = entry.late
+        watcher.need = self._need(entry)
         watcher.asked = not key.segment and entry.monitor.policy.warm_in > 0
         control = self._control
         watcher.applied = (
@@ -155,14 +156,18 @@ class Plan:
         watcher.sketch = Sketch() if self._sketch else None
         return watcher
 
-    def _warmup(self, entry: Entry) -> WarmUp:
-        monitor, labels = entry.monitor, entry.spec.labels
-        at = entry.position, entry.spec_id
+    def _need(self, entry: Entry) -> int:
+        """Values that a fresh detector needs, at least."""
+        monitor, at = entry.monitor, (entry.position, entry.spec_id)
         if at not in self._needs:
             kind = monitor.read_kind(entry.spec)
             self._needs[at] = max(1, monitor.detector.build(kind, monitor.policy.direction).needs)
+        return self._needs[at]
+
+    def _warmup(self, entry: Entry) -> WarmUp:
+        labels, need = entry.spec.labels, self._need(entry)
         wait_s = labels.wait if entry.late and labels is not None else 0.0
-        return WarmUp(in_s(monitor, wait_s, self._needs[at]), self._needs[at])
+        return WarmUp(in_s(entry.monitor, wait_s, need), need)
 
     def restart(self, stream: Stream, watcher: Watcher) -> None:
         """The detector begins anew, with what is read from now on; so does its warm-up."""
@@ -170,6 +175,7 @@ class Plan:
         watcher.detector = watcher.monitor.detector.build(kind, watcher.monitor.policy.direction)
         if isinstance(watcher, Bucketed):
             watcher.buckets.restart()
+        watcher.rest = watcher.need
         if watcher.asked and not watcher.cold:
             (entry,) = (one for one in self.entries(stream.key) if one.position == watcher.position)
             watcher.warmup = self._warmup(entry)

@@ -16,7 +16,7 @@ Rules for a detection, the first that fits decides:
 
 Rules for time passing, while something stands:
 
-    8  no detection for `settle_after`                                     settled, "quiet"; nothing stands
+    8  no detection for `settle_after`, and enough values to detect one    settled, "quiet"; nothing stands
     9  nothing was said for `repeat_every`                                 firing, "reminder"
 
 Rules for a look at the usable values:
@@ -62,6 +62,7 @@ Reason = Literal[
     "other direction", "small", "known",
 ]  # fmt: skip
 
+COLD = float("inf")
 IMPROVED = 0.5
 WORSE = 1.5
 
@@ -87,7 +88,9 @@ class Policy(BaseModel):
         14400.0, description="an open alert is written again this often; 0s = never"
     )
     settle_after: Seconds = Field(
-        3600.0, gt=0, description="no detection for this long (stream time) = settled"
+        3600.0,
+        gt=0,
+        description="no detection for this long (stream time), and enough values to detect one = settled",
     )
     ignore_below: float | str = Field(
         0.0, description="smaller changes are no alerts: in units of the signal, or 10% of the level before"
@@ -128,13 +131,15 @@ class Policy(BaseModel):
 @dataclass(frozen=True, slots=True)
 class Drift:
     """An open drift: the level before it began, the level last said, since when (the onset that the first detection
-    estimated), and when things were last said or seen."""
+    estimated), and when things were last said or seen. `warm_s`: when the detector had read as many values since the
+    last detection as it needs before it can detect anything; infinite before."""
 
     before: Level
     said: Level
     since_s: float
     said_s: float
     detected_s: float
+    warm_s: float = COLD
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +166,10 @@ class Look(NamedTuple):
     unusable: int
     of: int
     none: bool
+
+
+class Rested(NamedTuple):
+    """A detector has read as many values since its last detection as it needs before it can detect anything."""
 
 
 class Warmth(NamedTuple):
@@ -192,8 +201,9 @@ def on_detection(
     elif abs(left) >= WORSE * abs(said):
         reason = "worse"
     else:
-        return Decision(None, "known", now_s), replace(drift, detected_s=now_s)
-    return Decision("firing", reason, now_s), replace(drift, said=found.after, said_s=now_s, detected_s=now_s)
+        return Decision(None, "known", now_s), replace(drift, detected_s=now_s, warm_s=COLD)
+    after = replace(drift, said=found.after, said_s=now_s, detected_s=now_s, warm_s=COLD)
+    return Decision("firing", reason, now_s), after
 
 
 def drift_due_s(policy: Policy, drift: Drift, settle_s: float) -> float:
@@ -207,8 +217,8 @@ def on_time(
     policy: Policy, drift: Drift, settle_s: float, now_s: float
 ) -> tuple[Decision | None, Drift | None]:
     """Rules 8 and 9. `settle_s`: when `settle_after` has passed since the last detection, not counting times that
-    were skipped. The alert's time is when it was due, not when that was noticed; of several reminders that are due
-    at once (stream time jumped) only the last is written."""
+    were skipped, and enough values have come. The alert's time is when it was due, not when that was noticed; of
+    several reminders that are due at once (stream time jumped) only the last is written."""
     if now_s >= settle_s:
         return Decision("settled", "quiet", settle_s), None
     said_s = _reminder_s(policy, drift.said_s, now_s)

@@ -17,10 +17,12 @@ import numpy.typing as npt
 from streamwatch.alerts import Alert
 from streamwatch.config import Monitor
 from streamwatch.control import EVER, NONE, Applied
+from streamwatch.detectors import checked
 from streamwatch.detectors.base import Detection, Detector, Level
 from streamwatch.errors import StateDamaged
 from streamwatch.eyes import Eyes
-from streamwatch.policy import Blindness, Drift, Look, Warmth, blind_due_s, drift_due_s
+from streamwatch.policy import Blindness, Drift, Look, Rested, Warmth, blind_due_s, drift_due_s
+from streamwatch.rest import rested
 from streamwatch.series import Floats, Kind, Reading
 from streamwatch.signals import Signal
 from streamwatch.sketch import Sketch
@@ -48,14 +50,16 @@ class Found(NamedTuple):
     """What a watcher found at one row: a detection, a look that changes something, or that it has seen enough now."""
 
     row: int
-    what: Detection | Look | Warmth
+    what: Detection | Look | Warmth | Rested
 
 
 class Watcher:
     """`digest` is of what gives its numbers their meaning; state of another digest is not taken over. `applied`: the
     windows that are about it. `held`: where its next values may wait. `sketch`: where its values are drawn, if somebody
     wants to see them. `late`: it reads outcomes, whose labels come later than their predictions, and not events.
-    `asked`: whether it is asked if it has seen enough to alarm; `warmup`: it has not yet."""
+    `need`: values that a fresh detector needs, at least, before it can detect anything; `rest`: so many are still to
+    come since the last detection. `asked`: whether it is asked if it has seen enough to alarm; `warmup`: it has not
+    yet."""
 
     __slots__ = (
         "_applied",
@@ -69,7 +73,9 @@ class Watcher:
         "label",
         "late",
         "monitor",
+        "need",
         "position",
+        "rest",
         "said",
         "signal",
         "sketch",
@@ -95,6 +101,8 @@ class Watcher:
         self.unusable = 0
         self.sketch: Sketch | None = None
         self.late = False
+        self.need = 1
+        self.rest = 0
         self.asked = False
         self.warmup: WarmUp | None = None
 
@@ -146,7 +154,8 @@ class Watcher:
         """So many usable values more and nothing is found in them."""
         if self.sketch is not None or self._applied.skips or self.eyes.blind or self.cold:
             return 0
-        return self._detector.quiet
+        quiet = self._detector.quiet
+        return min(quiet, self.rest - 1) if self.rest else quiet
 
     @property
     def quiet_s(self) -> tuple[float, float]:
@@ -158,6 +167,8 @@ class Watcher:
         looks, detections = self.eyes.read_usable(len(values)), self._detector.update(values, times_s)
         if looks or detections:
             raise RuntimeError(f"{self.label}: {looks} {detections} in what was said to be quiet")
+        if self.rest:
+            self.rest -= len(values)
         if self.warmup is not None:
             self.warmup.take(len(values))
             if not self._detector.needs:
@@ -182,13 +193,19 @@ class Watcher:
         if len(read):
             if self.sketch is not None:
                 self.sketch.add(times_s[read], values)
-            if self.warmup is not None:
-                found += self._warm(self.warmup, values, times_s[read], read)
-            else:
-                found.extend(
-                    Found(int(read[detection.position]), detection)
-                    for detection in self.detector.update(values, times_s[read])
-                )
+            found += self._detected(values, times_s[read], read)
+        return found
+
+    def _detected(self, values: Floats, times_s: Floats, rows: Rows) -> list[Found]:
+        """Let the detector read."""
+        if self.warmup is not None:
+            found = self._warm(self.warmup, values, times_s, rows)
+        else:
+            found = [Found(int(rows[one.position]), one) for one in self.detector.update(values, times_s)]
+        if self.rest or found:
+            detected = [item.row for item in found if isinstance(item.what, Detection)]
+            self.rest, again = rested(self.rest, self.need, detected, rows)
+            found += [Found(row, Rested()) for row in again]
         return found
 
     def _warm(self, warmup: WarmUp, values: Floats, times_s: Floats, rows: Rows) -> list[Found]:
@@ -227,14 +244,16 @@ class Watcher:
             if usable:
                 if self.sketch is not None:
                     self.sketch.add(times_s[row : row + 1], reading.values[row : row + 1])
-                if self.warmup is not None:
-                    one = slice(row, row + 1)
-                    found += self._warm(self.warmup, reading.values[one], times_s[one], np.array([row]))
-                    continue
-                found.extend(
-                    Found(row, detection)
-                    for detection in self.detector.update_one(value, float(times_s[row]))
-                )
+                found += self._detected_one(value, float(times_s[row]), row)
+        return found
+
+    def _detected_one(self, value: float, time_s: float, row: int) -> list[Found]:
+        """The same of one value."""
+        if self.warmup is not None or self.rest:
+            return self._detected(np.array([value]), np.array([time_s]), np.array([row]))
+        found = [Found(row, detection) for detection in self.detector.update_one(value, time_s)]
+        if found:
+            self.rest = self.need
         return found
 
     def due(self) -> Iterator[tuple[float, str]]:
@@ -251,11 +270,12 @@ class Watcher:
                 yield self._mute_due_s(about, said), MUTE + about
 
     def settle_s(self, drift: Drift) -> float:
-        """When the drift has been quiet long enough, if nothing more is detected; what is skipped is not quiet."""
+        """When the drift has been quiet long enough, if nothing more is detected; what is skipped is not quiet, nor is
+        what a detector says that has seen too little."""
         length_s = self.monitor.policy.settle_after
-        if not self.applied.skips:
-            return drift.detected_s + length_s
-        return outside(self.applied.skips, drift.detected_s, length_s)
+        skips = self.applied.skips
+        quiet_s = outside(skips, drift.detected_s, length_s) if skips else drift.detected_s + length_s
+        return max(quiet_s, drift.warm_s)
 
     def mute(self, time_s: float) -> InForce | None:
         """The window that mutes alerts of this time."""
@@ -307,6 +327,7 @@ class Watcher:
             "digest": self.digest,
             "detector": detector.dump(),
             "eyes": self.eyes.dump(),
+            "rest": self.rest,
             "drifts": {name: _drift_plain(drift) for name, drift in self.drifts.items()},
             "blindness": None if self.blindness is None else list(astuple(self.blindness)),
             "said": {about: msgspec.to_builtins(alert) for about, alert in self.said.items()},
@@ -322,6 +343,7 @@ class Watcher:
             detector = monitor.detector.load(kind, monitor.policy.direction, dump["detector"])
             watcher = cls(monitor, position, signal, detector, str(dump["digest"]))
             watcher.eyes.load(dump["eyes"])
+            watcher.rest = checked.count(dump, "rest")
             watcher.drifts = {str(name): _drift(plain) for name, plain in dump["drifts"].items()}
             if dump["blindness"] is not None:
                 since_s, said_s, cold = dump["blindness"]
@@ -358,15 +380,17 @@ def _drift_plain(drift: Drift) -> list[float]:
         drift.since_s,
         drift.said_s,
         drift.detected_s,
+        drift.warm_s,
     ]
 
 
 def _drift(plain: Any) -> Drift:
-    before, before_n, said, said_n, since_s, said_s, detected_s = plain
+    before, before_n, said, said_n, since_s, said_s, detected_s, warm_s = plain
     return Drift(
         Level(float(before), int(before_n)),
         Level(float(said), int(said_n)),
         float(since_s),
         float(said_s),
         float(detected_s),
+        float(warm_s),
     )

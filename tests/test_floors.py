@@ -20,7 +20,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "signals", "observed", "performance", "categories", "classes", "where", "rowgroups", "detectors.*",
         "matchers", "windows", "commands", "packed", "hashindex", "labels", "decode", "mapping", "fields",
         "columns", "identity", "times", "policy", "eyes", "trail", "yamlread", "sketch",
-        "buckets", "every",
+        "buckets", "every", "rest",
         "transports.kafka.settings",  # a value of the config that happens to live beside its transport
     ),
     "assembly": (
