@@ -140,6 +140,11 @@ class Config(Frozen):
     versions: Versions = Field(default_factory=Versions, description="when a model's version is retired")
     sight: Sight = Field(default_factory=Sight, description="when a model or the whole service cannot see")
     max_stream_keys: int = Field(10_000, ge=1, description="the one silent longest goes first, announced")
+    max_segments: int = Field(
+        1_000,
+        ge=1,
+        description="of each slicing (`by`) of a model; later ones are pooled as `other`, announced",
+    )
     watchdog: Seconds = Field(
         60.0, ge=30.0, description="no progress of the loop for so long ends the process"
     )

@@ -33,6 +33,8 @@ from streamwatch.passage import Passage
 from streamwatch.plan import Plan, Unwatched, cut_of
 from streamwatch.policy import Decision
 from streamwatch.records import Batch
+from streamwatch.segments import PREFIX as SEGMENTS
+from streamwatch.segments import Segments, Slicing
 from streamwatch.sketch import Sketch
 from streamwatch.state import pack, unpack
 from streamwatch.traffic import Traffic, merged, plain
@@ -51,6 +53,7 @@ class Output:
     obeyed    commands, in their order
     labels    label events
     joined    what became of predictions and labels that wait for each other, see `Join.take_counts`
+    pooled    slicings of which further segments are pooled from now on; each is said once
     """
 
     alerts: Sequence[Alert] = ()
@@ -65,6 +68,7 @@ class Output:
     obeyed: Sequence[Obeyed] = ()
     labels: int = 0
     joined: Mapping[str, int] = field(default_factory=dict)
+    pooled: Sequence[Slicing] = ()
 
 
 class OpenAlert(NamedTuple):
@@ -130,6 +134,7 @@ class Engine:
         )
         self._composer = Composer(config)
         self._ledger = Ledger()
+        self._segments = Segments(config.max_segments, self._plan)
         late = any(spec.labels is not None for spec in config.models.values())
         self._orphans: set[str] = set()
         self._join = Join(config, self._plan.needs_of_outcomes) if late else None
@@ -185,6 +190,7 @@ class Engine:
             self._voice,
             self._ledger,
             self._notices,
+            self._segments,
             traffic,
         )
         passage.run()
@@ -201,6 +207,7 @@ class Engine:
             self._plan.take_unwatched(),
             labels=len(decoded.labels),
             joined=self._joined(),
+            pooled=self._segments.take_full(),
         )
 
     def _joined(self) -> Mapping[str, int]:
@@ -236,7 +243,8 @@ class Engine:
         join = {} if self._join is None else self._join.changes()
         join |= dict.fromkeys(self._orphans)
         self._orphans = set()
-        return {**self._ledger.changes(), **self.control.changes(), **self._conditions.changes(), **join}
+        changes = {**self._ledger.changes(), **self.control.changes(), **self._conditions.changes(), **join}
+        return changes | self._segments.changes()
 
     def mark(self) -> bytes:
         """What the task as a whole needs to go on."""
@@ -269,6 +277,9 @@ class Engine:
         for where, data in sorted(state.items()):
             if where in (STATE_KEY, conditions.STATE_KEY) or where.startswith(PREFIX):
                 continue
+            if where.startswith(SEGMENTS):
+                engine._segments.load(unpack("segments", data, where), where)
+                continue
             stream, names, removed = engine._plan.load(unpack("key", data, where), where)
             kept.update(names)
             dropped.update(watcher.monitor for watcher in removed)
@@ -287,6 +298,7 @@ class Engine:
                 engine._ledger.remind(stream, watcher)
             engine._notices.heard(stream)
         engine._notices.restored()
+        engine._segments.loaded(engine._ledger.streams)
         engine.restored = Restored(
             len(engine._ledger.streams),
             tuple(sorted(kept)),
@@ -313,6 +325,11 @@ class Engine:
     @property
     def stream_keys(self) -> int:
         return len(self._ledger.streams)
+
+    @property
+    def pooled(self) -> list[Slicing]:
+        """Slicings of which some segments are pooled."""
+        return self._segments.pooled
 
     def open(self) -> list[OpenAlert]:
         """What is open, by stream key and monitor."""
@@ -405,4 +422,5 @@ def _joined(outputs: Sequence[Output]) -> Output:
         [one for output in outputs for one in output.obeyed],
         sum(output.labels for output in outputs),
         joined,
+        [one for output in outputs for one in output.pooled],
     )

@@ -1,7 +1,7 @@
 """What the loop does, as log lines: each happening once, traffic as one summary per interval.
 
-The words: assigned, restored, lost, alert, dead letter, evicted, retired, not watched, committed, overtaken,
-lag, stalled, seeing again, closed, failed, ready, not ready.
+The words: assigned, restored, lost, alert, dead letter, evicted, pooled, retired, not watched, committed,
+overtaken, lag, stalled, seeing again, closed, failed, ready, not ready.
 """
 
 from __future__ import annotations
@@ -101,6 +101,14 @@ class Journal:
             self._letters(work.task, work.dead_letters)
         if work.evicted:
             _keys(log().warning, "evicted", work.task, work.evicted)
+        for slicing in work.pooled:
+            log().warning(
+                "pooled",
+                task=work.task,
+                model=slicing.model,
+                by=slicing.by,
+                detail="it has more segments than `max_segments`: new ones are watched together, as `other`",
+            )
         if work.retired:
             _keys(log().info, "retired", work.task, work.retired)
         for obeyed in work.obeyed:

@@ -83,6 +83,7 @@ class Metrics:
         self._ready = gauge("ready", "1 when joined, restored and reading, or a healthy standby.")
         self._early = gauge("waiting_labels", "Labels that wait for their predictions.")
         self._keys = gauge("stream_keys", "Stream keys with state.")
+        self._pooled = gauge("pooled_slicings", "Slicings of a model that have more segments than may be.")
         gauge("build_info", "Always 1; says the version.", "version").labels(__version__).set(1)
         self.registry.register(self._live)
 
@@ -151,6 +152,7 @@ class Metrics:
             self._lag.labels(source.topic, str(source.partition)).set(count)
         self._tasks.set(len(engines))
         self._keys.set(sum(engine.stream_keys for engine in engines.values()))
+        self._pooled.set(sum(len(engine.pooled) for engine in engines.values()))
         times = [t for t in (engine.stream_time_s for engine in engines.values()) if t is not None]
         self._live.stream_time_s = max(times, default=None)
         watchers = [watcher for engine in engines.values() for watcher in engine.gauges()]

@@ -16,6 +16,7 @@ from streamwatch.errors import PlatformError
 from streamwatch.events import DeadLetter, StreamKey
 from streamwatch.execute import Obeyed
 from streamwatch.plan import Unwatched
+from streamwatch.segments import Slicing
 from streamwatch.transports.base import Closed, Opened, Progress, Stalled
 
 
@@ -37,6 +38,7 @@ class Work:
     obeyed: Sequence[Obeyed] = ()
     labels: int = 0
     joined: Mapping[str, int] = field(default_factory=dict)
+    pooled: Sequence[Slicing] = ()
 
     @property
     def counts(self) -> dict[str, int]:

@@ -39,6 +39,7 @@ from streamwatch.policy import (
     on_warm,
 )
 from streamwatch.rowgroups import UNVERSIONED, Cut, Keyed, Rows, keyed
+from streamwatch.segments import Segments
 from streamwatch.series import Bools
 from streamwatch.stream import Order, Stream
 from streamwatch.traffic import Traffic
@@ -61,6 +62,7 @@ class Passage:
         voice: Voice,
         ledger: Ledger,
         notices: Notices,
+        segments: Segments,
         traffic: Traffic,
     ) -> None:
         self._config = config
@@ -68,6 +70,7 @@ class Passage:
         self._voice = voice
         self._ledger = ledger
         self._notices = notices
+        self._segments = segments
         events = traffic.events
         self._traffic = traffic
         self._events = events
@@ -82,9 +85,8 @@ class Passage:
             traffic.stream_s,
             traffic.arrived_s,
         )
-        self._cuts: dict[Cut, Keyed] = {cut: keyed(events, cut) for cut in plan.cuts}
-        # Outcomes open no stream, keep none alive and retire none: only events do.
-        self._coming = {cut: keys.without(traffic.outcome) for cut, keys in self._cuts.items()}
+        self._all_segments: dict[Cut, Keyed] = {cut: keyed(events, cut) for cut in plan.cuts}
+        self._key(0)
         self._limit = max(config.max_stream_keys, len(self._cuts))
         self._arrivals: list[tuple[int, str, str, StreamKey]] | None = None
         self._silent: list[tuple[float, Order, StreamKey]] | None = None
@@ -93,6 +95,13 @@ class Passage:
         self.alerts: list[Alert] = []
         self.evicted: list[StreamKey] = []
         self.retired: list[StreamKey] = []
+
+    def _key(self, start: int) -> None:
+        """The stream keys of the rows from `start` on."""
+        outcome = self._traffic.outcome
+        self._cuts = self._segments.keyed(self._all_segments, outcome, start)
+        # Outcomes open no stream, keep none alive and retire none: only events do.
+        self._coming = {cut: keys.without(outcome) for cut, keys in self._cuts.items()}
 
     @property
     def stream_time_s(self) -> float:
@@ -242,6 +251,7 @@ class Passage:
         """The streams go, before this row; what is open on them ends."""
         self._pass_time(row)
         decision = Decision("ended", reason, float(self._track.stream_s[row]))
+        forgotten = False
         for key in keys:
             stream = self._ledger.close(key)
             again = self._coming[cut_of(key)].next_row(key, row) if self._arrivals is not None else None
@@ -252,6 +262,11 @@ class Passage:
                     self.alerts.append(self._voice.end(stream, watcher, about, decision))
             if key.model not in self._ledger.models:
                 self.alerts.extend(self._notices.gone(key.model, decision))
+                self._segments.forget(key.model, row)
+                forgotten = True
+        if forgotten:
+            self._key(row)
+            self._arrivals = None
         (self.evicted if reason == "evicted" else self.retired).extend(keys)
 
     # ---- who reads what

@@ -23,6 +23,7 @@ from streamwatch.execute import Obeyed
 from streamwatch.observer import Observer, Silent, Work
 from streamwatch.plan import Unwatched
 from streamwatch.records import Batch, Commit, Source
+from streamwatch.segments import Slicing
 from streamwatch.transports.base import Closed, Idle, Lagging, Listed, Opened, Stalled, Transport
 
 # With 50 or 100 ms a join of the group hung for ever in 4 of 90 starts; with 200 ms and more in none.
@@ -156,6 +157,7 @@ class _Task:
         self.evicted: list[StreamKey] = []
         self.retired: list[StreamKey] = []
         self.unwatched: list[Unwatched] = []
+        self.pooled: list[Slicing] = []
         self.obeyed: list[Obeyed] = []
         self.counts: Counter[str] = Counter()
         self.unusable: Counter[str] = Counter()
@@ -195,6 +197,7 @@ class _Task:
         self.evicted.extend(output.evicted)
         self.retired.extend(output.retired)
         self.unwatched.extend(output.unwatched)
+        self.pooled.extend(output.pooled)
         self.obeyed.extend(output.obeyed)
         self.unusable.update(output.unusable)
         self.joined.update(output.joined)
@@ -234,6 +237,7 @@ class _Task:
             tuple(self.obeyed),
             self.counts["labels"],
             dict(self.joined),
+            tuple(self.pooled),
         )
 
 

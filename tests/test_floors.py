@@ -27,7 +27,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "config", "configfile", "configschema", "explain", "shortforms", "lint",
         "engine", "lane", "join", "early", "latemodel", "matching", "traffic", "conditions", "notices",
         "presence", "plan", "stream", "held", "watcher", "bucketed", "control", "voice", "execute", "compose", "ledger",
-        "passage", "state", "warmup",
+        "passage", "state", "warmup", "segments",
     ),
     "edges": ("transports.*", "logs", "metrics", "gauges", "web.*", "observer", "journal", "watchdog"),
     "loop": ("runner",),

@@ -21,6 +21,7 @@ from streamwatch.execute import Obeyed
 from streamwatch.journal import DEAD_LETTERS_SHOWN, Journal
 from streamwatch.plan import Unwatched
 from streamwatch.records import Source
+from streamwatch.segments import Slicing
 from streamwatch.transports.base import Closed, Opened, Progress, Stalled
 from tests.samples import Clock, alert, letter, waiting, work
 from tests.talk import silence
@@ -349,6 +350,14 @@ def test_stream_keys_that_go_are_announced_with_their_number(lines: Lines, journ
     assert evicted["stream_keys"][:2] == ["fraud version 0", "fraud version 1"]
     assert len(evicted["stream_keys"]) == 5
     assert (retired["event"], retired["level"], retired["count"]) == ("retired", "info", 1)
+
+
+def test_that_segments_are_pooled_is_announced_with_the_slicing(lines: Lines, journal: Journal) -> None:
+    journal.committed(work(pooled=[Slicing(("country", "shop"), "fraud")]), 0.01)
+    (line,) = lines.read()
+    assert (line["event"], line["level"]) == ("pooled", "warning")
+    assert (line["model"], line["by"]) == ("fraud", ["country", "shop"])
+    assert "`max_segments`" in line["detail"]
 
 
 def test_failures_stalls_and_readiness_are_told_once_each(lines: Lines, journal: Journal) -> None:

@@ -15,6 +15,7 @@ from streamwatch.errors import BrokerUnreachable
 from streamwatch.latemodel import Waiting
 from streamwatch.metrics import SNAPSHOT_S, Metrics
 from streamwatch.records import Source
+from streamwatch.segments import Slicing
 from streamwatch.transports.base import Opened, Progress, Stalled
 from tests.build import START_S, config, event, mixed, monitor
 from tests.samples import Clock, alert, gauge, letter, waiting, work
@@ -34,6 +35,7 @@ class Watched:
         conditions: Sequence[Condition] = (),
         waiting: Sequence[Waiting] = (),
         early_labels: int = 0,
+        pooled: Sequence[Slicing] = (),
     ) -> None:
         self.config = CONFIG
         self._gauges = list(gauges)
@@ -42,6 +44,7 @@ class Watched:
         self.stream_time_s = stream_time_s
         self.stream_keys = stream_keys
         self.early_labels = early_labels
+        self.pooled = pooled
 
     def conditions(self) -> list[Condition]:
         return self._conditions
@@ -138,11 +141,14 @@ def test_the_lag_of_a_partition_that_went_to_another_worker_is_not_shown(
 
 def test_ages_grow_between_turns(metrics: Metrics, clock: Clock) -> None:
     assert value(metrics, "last_fetch_age_seconds") is None
-    turned(metrics, Progress(fetched_at=clock.now), Watched(stream_time_s=940.0, stream_keys=2))
+    pooled = [Slicing(("country",), "fraud")]
+    engine = Watched(stream_time_s=940.0, stream_keys=2, pooled=pooled)
+    turned(metrics, Progress(fetched_at=clock.now), engine)
     clock.now += 3.5
     assert value(metrics, "last_fetch_age_seconds") == 3.5
     assert value(metrics, "stream_time_delay_seconds") == 60.0
     assert value(metrics, "stream_keys") == 2
+    assert value(metrics, "pooled_slicings") == 1
     assert value(metrics, "tasks") == 1
 
 

@@ -35,7 +35,8 @@ def test_stream_keys_are_counted_with_all_monitors_that_one_can_have() -> None:
     )
     assert list(room(of)) == [
         "memory: about 105 MiB, and 12 KiB for each detector; 339 MiB if there are 10,000 stream keys "
-        "(`max_stream_keys`) of 2 detectors, and more for those of each feature (`of: all`)"
+        "(`max_stream_keys`) of 2 detectors, of which one version of a model has at most 1,002 (`max_segments`), and "
+        "more for those of each feature (`of: all`)"
     ]
 
 

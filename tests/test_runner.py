@@ -286,6 +286,20 @@ def test_labels_and_what_became_of_them_are_told_once_when_a_commit_fails() -> N
     assert [(work.labels, work.joined["labels"], work.joined["outcomes"]) for work in works] == [(1, 1, 1)]
 
 
+def test_that_segments_are_pooled_is_told_once_when_a_commit_fails() -> None:
+    of = config(monitor("error", "error", by=[["shop"]]), max_segments=1, commit_every="0s")
+    events = batch([event(START_S + n, features={"shop": n}) for n in range(3)])
+    works: list[Work] = []
+
+    class Counted(Told):
+        def committed(self, work: Work, seconds: float) -> None:
+            works.append(work)
+
+    script = Script([OPENED, events], [OPENED, events], commits=[BrokerUnreachable("away")])
+    run(script, of, stop=Stop(), observe=Counted(), clock=Clock())
+    assert [list(map(str, work.pooled)) for work in works] == [["shop of fraud"]]
+
+
 def test_a_failed_poll_is_waited_for_and_keeps_the_task() -> None:
     stop, told = Stop(), Told()
     away = BrokerUnreachable("nobody answers")

@@ -177,6 +177,20 @@ def late(**more: Any) -> tuple[Config, Snapshot]:
     return of, Snapshot({0: Held(engine.changes(), engine.mark(), NOW_S)}, [], 1)  # type: ignore[arg-type]
 
 
+def test_slicings_with_pooled_segments_are_told() -> None:
+    of = config(monitor("score", "score", by=[["country"]]), max_segments=1)
+    engine = Engine(of)
+    engine.process(batch([event(NOW_S - 9, score=0.5, features={"country": name}) for name in ("DE", "AT")]))
+    found = told(of, Snapshot({0: Held(engine.changes(), engine.mark(), NOW_S)}, [], 1), NOW_S)  # type: ignore[arg-type]
+    assert found.pooled == ("country of fraud",)
+    out = io.StringIO()
+    show(found, of, out)
+    assert (
+        "more segments than 1 (`max_segments`), the rest pooled as `other`: country of fraud\n"
+        in out.getvalue()
+    )
+
+
 def test_what_waits_for_labels_is_told_with_how_they_come() -> None:
     found = told(*late(), NOW_S)
     assert found.late == (

@@ -77,11 +77,18 @@ def _keys(config: Config) -> str:
     of = Counter(cut for monitor in config.monitors if monitor.of is None for cut in cuts_of(monitor))
     most = max(of.values(), default=0)
     whole = PROCESS_BYTES + DETECTOR_BYTES * most * config.max_stream_keys
+    slicings = {cut.by for cut in of if cut.by}
     features = any(monitor.of == "all" for monitor in config.monitors)
     each = f"{most} detector{'' if most == 1 else 's'}"
     return (
         f"memory: about {size(PROCESS_BYTES)}, and {size(DETECTOR_BYTES)} for each detector; {size(whole)} if there "
         f"are {config.max_stream_keys:,} stream keys (`max_stream_keys`) of {each}"
+        + (
+            f", of which one version of a model has at most {1 + len(slicings) * (config.max_segments + 1):,} "
+            "(`max_segments`)"
+            if slicings
+            else ""
+        )
         + (", and more for those of each feature (`of: all`)" if features else "")
     )
 

@@ -98,7 +98,7 @@ class Read(msgspec.Struct, frozen=True, kw_only=True):
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """`running`: processes in the group, None if that is not ours to know. `committed` None: nothing ever was.
     `dropped`: monitors with state that this config does not have, or has with another meaning; `not_waiting`: models
-    whose predictions wait, and would not with this config."""
+    whose predictions wait, and would not with this config; `pooled`: slicings whose later segments are `other`."""
 
     schema: int = 1
     service: str
@@ -116,6 +116,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     verdicts: tuple[Verdicts, ...] = ()
     late: tuple[Late, ...] = ()
     early_labels: int = 0
+    pooled: tuple[str, ...] = ()
     read: tuple[Read, ...] = ()
 
 
@@ -157,6 +158,7 @@ def told(config: Config, seen: Snapshot | None, now_s: float) -> Status:
         verdicts=tuple(_verdicts(config, [engine.control for engine in engines])),
         late=tuple(_late(one) for engine in engines for one in engine.waiting()),
         early_labels=sum(engine.early_labels for engine in engines),
+        pooled=tuple(sorted({str(slicing) for engine in engines for slicing in engine.pooled})),
         read=tuple(
             Read(
                 topic=one.source.topic,

@@ -102,6 +102,11 @@ def _head(status: Status, config: Config) -> Iterator[Text]:
     )
     yield Text(f"{running}; last commit {_ago(status.committed, now_s)}; stream time {of}")
     yield Text(f"{_count(status.stream_keys, 'stream key')}, {status.state_bytes / 1024:,.0f} KiB of state")
+    if status.pooled:
+        yield Text(
+            f"more segments than {config.max_segments:,} (`max_segments`), the rest pooled as `other`: "
+            + "; ".join(status.pooled)
+        )
     if status.not_waiting:
         yield Text(
             f"not shown: predictions of {', '.join(status.not_waiting)} that wait for labels: this config reads "
