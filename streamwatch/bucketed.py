@@ -49,6 +49,12 @@ class Bucketed(Watcher):
     def quiet_s(self) -> tuple[float, float]:
         return self.buckets.quiet_s
 
+    @property
+    def waiting(self) -> int:
+        if self.held is not None:
+            self.held.flush()
+        return self.buckets.waiting
+
     def read_quiet(self, values: Floats, times_s: Floats) -> None:
         taken, looks = self.buckets.take(values, times_s), self.eyes.read_usable(len(values))
         if looks or taken.late is not None or len(taken.values):

@@ -89,6 +89,11 @@ class Buckets:
         until_s = start_s + self._length_s + self._late_s - MARGIN_S
         return (start_s + MARGIN_S, until_s) if self._peak_s < until_s else (0.0, 0.0)
 
+    @property
+    def waiting(self) -> int:
+        """Values in buckets that are not closed."""
+        return sum(of.n for of in self._open.values())
+
     def take(self, values: Floats, times_s: Floats) -> Taken:
         """Read n finite values of the kind, in the order in which they came."""
         if not len(values):

@@ -93,7 +93,8 @@ class Restored:
 
 
 class Gauge(NamedTuple):
-    """One watcher's present state, for the metrics. `silenced`: what is open of it is marked."""
+    """One watcher's present state, for the metrics. `silenced`: what is open of it is marked; `waiting`: values in
+    buckets that are not closed."""
 
     model: str
     version: str | None
@@ -109,6 +110,7 @@ class Gauge(NamedTuple):
     reference: float | None = None
     silenced: bool = False
     paused: bool = False
+    waiting: int = 0
 
 
 class Condition(NamedTuple):
@@ -380,6 +382,7 @@ class Engine:
                 None,
                 any(said.silenced for said in watcher.said.values()),
                 now_s is not None and covering(watcher.applied.skips, now_s) is not None,
+                watcher.waiting,
             )
             for key, stream in self._ledger.streams.items()
             for watcher in stream.watchers.values()

@@ -269,6 +269,11 @@ class Watcher:
             if self.applied.mutes or said.silenced:
                 yield self._mute_due_s(about, said), MUTE + about
 
+    @property
+    def waiting(self) -> int:
+        """Values that have come and that the detector reads later."""
+        return 0
+
     def settle_s(self, drift: Drift) -> float:
         """When the drift has been quiet long enough, if nothing more is detected; what is skipped is not quiet, nor is
         what a detector says that has seen too little."""

@@ -19,6 +19,7 @@ import streamwatch
 from streamwatch import configfile
 from streamwatch.cli.replay import event_time, texts
 from tests.build import START_S, life
+from tests.cli import cli
 
 CONFIG = """
 service: watch
@@ -180,3 +181,18 @@ def test_a_monitor_that_read_nothing_is_told(tmp_path: Path) -> None:
     config, predictions, _ = _late(tmp_path, label_time=True)
     done = replay(config, predictions)
     assert b"no value was read by error: that they did not alarm says nothing" in done.stderr
+
+
+def test_values_in_buckets_that_the_end_of_the_data_leaves_open_are_told(tmp_path: Path) -> None:
+    """It closes none: a later value would, and the alerts are those of the topic, as far as it is read."""
+    config = tmp_path / "every.yaml"
+    config.write_text(CONFIG.replace("signal: score,", "signal: score, every: 1h,"))
+    events = [
+        {"model": m, "timestamp": START_S + 60 * n, "score": 0.5, "prediction": 1}
+        for n in range(90)
+        for m in "ab"
+    ]
+    done = cli("replay", config, jsonl(tmp_path / "events.jsonl", events))
+    assert done.exit_code == 0
+    rest = sum((START_S + 60 * n) // 3600 == (START_S + 60 * 89) // 3600 for n in range(90))
+    assert f"in buckets of time that are still open wait {2 * rest} of score: as live" in done.stderr

@@ -132,6 +132,12 @@ class Unread(Silent):
         lines = []
         if blind:
             lines.append(f"no value was read by {', '.join(blind)}: that they did not alarm says nothing")
+        if buckets := self._buckets():
+            counts = ", ".join(f"{n:,} of {monitor}" for monitor, n in buckets.items())
+            lines.append(
+                f"in buckets of time that are still open wait {counts}: as live, later values close a bucket, "
+                "and not the end of the data"
+            )
         waiting = sum(one.predictions for engine in self._engines.values() for one in engine.waiting())
         if self._labels or waiting:
             lines.append(
@@ -139,6 +145,14 @@ class Unread(Silent):
                 f"{self._joined['outcomes']:,} outcomes were read, {amount(waiting, 'prediction')} still wait"
             )
         return lines
+
+    def _buckets(self) -> Mapping[str, int]:
+        """Values that wait in them, by monitor."""
+        waiting = Counter[str]()
+        for engine in self._engines.values():
+            for gauge in engine.gauges():
+                waiting[gauge.monitor] += gauge.waiting
+        return +waiting
 
 
 class Strict(Silent):
