@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -69,6 +71,16 @@ def test_it_says_onset_alert_and_levels_in_words() -> None:
     lines = plot(*_parts(step(4_000, 2_000)))
     assert lines[-2].strip() == "○ onset 2025-10-09T09:26:40Z ± 9s   ● alert 2025-10-09T09:27:30Z"
     assert lines[-1].strip() == "┄ 10 before (2,000 values), 30 since (50)"
+
+
+def test_an_alert_of_late_labels_is_marked_at_the_predictions_that_were_read_then() -> None:
+    """Values stand at the times of their predictions: at its own time the alert would be a week to the right."""
+    sketch, marks = step(4_000, 2_000)
+    soon = plot(sketch.buckets(), marks)
+    late = plot(sketch.buckets(), replace(marks, alert_s=marks.alert_s + 7 * 86_400, later_s=7 * 86_400.0))
+    assert late[:10] == soon[:10]
+    assert late[-3].strip() == "○ onset 2025-10-09T09:26:40Z ± 9s   ● alert 2025-10-16T09:27:30Z"
+    assert late[-2].strip() == "● at the predictions that it rests on, 7d before it"
 
 
 def test_a_terminal_without_unicode_gets_ascii() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from streamwatch.cli.dryrun import Screen
+from streamwatch.cli.plot import COLUMNS, LABEL
 from streamwatch.cli.replay import Strict
 from streamwatch.cli.told import LISTED, Alarms
 from streamwatch.config import Config
@@ -17,8 +18,10 @@ from streamwatch.errors import BrokerUnreachable
 from streamwatch.observer import Observer
 from streamwatch.records import Source
 from streamwatch.runner import run
+from streamwatch.times import epoch_s
 from streamwatch.transports.base import Progress, Stalled
 from streamwatch.transports.memory import MemoryTransport, Record
+from streamwatch.transports.order import kinds
 from tests.build import START_S, config, monitor
 from tests.cli import cli
 
@@ -60,6 +63,41 @@ def test_every_alarm_is_one_line_with_its_plot_under_it() -> None:
         assert lines[at + 2].split()[0] == "0.8"
         assert "○ onset" in lines[at + 12]
     assert not any("┤" in line for line in alarms.told(plots=False))
+
+
+@pytest.mark.parametrize(("read", "delay_s"), [("matured", 7200.0), ("arrival", 3600.0)])
+def test_the_plot_of_late_labels_has_the_alert_among_the_values_it_rests_on(
+    read: str, delay_s: float
+) -> None:
+    """A label comes an hour after its prediction, and is read then, or when the prediction is two hours old."""
+    of = config(
+        monitor("error", "error", settle_after="9h"),
+        inputs=[
+            {"topics": ["predictions"], "read": {"label": None}},
+            {"topics": ["labels"], "kind": "labels"},
+        ],
+        models={"m": {"labels": {"wait": "2h", "read": read}}},
+    )
+    records = []
+    for i in range(3_600):
+        at, wrong = START_S + 10 * i, i >= 1_000 and i % 2
+        said = {"event_id": f"e{i}", "model": "m", "timestamp": at, "prediction": 1}
+        label = {"event_id": f"e{i}", "label": int(not wrong)}
+        records.append(Record("predictions", said, timestamp_ms=int(at * 1000)))
+        records.append(Record("labels", label, timestamp_ms=int((at + 3_600) * 1000)))
+    alarms = Alarms()
+    transport = MemoryTransport(records, 500, kinds(of))
+    run(transport, of, stop=threading.Event(), observe=alarms, sketch=True)
+    lines = list(alarms.told(plots=True))
+    axis = next(line for line in lines if "└" in line)
+    (alert,) = alarms._first
+    assert alert.data.onset is not None
+    found_s, onset_s = epoch_s(alert.time) - delay_s, epoch_s(alert.data.onset.time)
+    start_s, stop_s = map(epoch_s, lines[lines.index(axis) + 1].split())
+    for mark, time_s in (("○", onset_s), ("●", found_s)):
+        at = LABEL + 1 + (time_s - start_s) / (stop_s - start_s) * (COLUMNS - LABEL - 1)
+        assert axis.index(mark) == pytest.approx(at, abs=1.1)
+    assert onset_s < found_s < onset_s + 3_600
 
 
 def test_a_monitor_that_was_blind_is_told_apart_from_an_alarm() -> None:

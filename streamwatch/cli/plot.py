@@ -46,13 +46,22 @@ PLAIN = str.maketrans(
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What is marked: times in seconds since the epoch; before and after as (mean, number of values)."""
+    """What is marked: times in seconds since the epoch; before and after as (mean, number of values).
+
+    `later_s`: values are drawn at the times of their predictions, and are read so much later, with their labels. The
+    alert is marked at the predictions that were read then.
+    """
 
     onset_s: float
     uncertain_s: float
     alert_s: float
     before: tuple[float, int]
     after: tuple[float, int]
+    later_s: float = 0.0
+
+    @property
+    def found_s(self) -> float:
+        return self.alert_s - self.later_s
 
 
 def plot(buckets: Buckets, marks: Marks, rows: int = ROWS, plain: bool = False) -> list[str]:
@@ -71,7 +80,7 @@ def plot(buckets: Buckets, marks: Marks, rows: int = ROWS, plain: bool = False) 
     field.line(means)
     field.level(levels[0], start_s, marks.onset_s)
     field.level(levels[1], marks.onset_s, stop_s)
-    for time_s in (marks.onset_s, marks.alert_s):
+    for time_s in (marks.onset_s, marks.found_s):
         field.upright(time_s)
     text = [*field.drawn(), field.axis(marks), *_legend(marks, start_s, stop_s)]
     if plain:
@@ -85,7 +94,7 @@ def plot(buckets: Buckets, marks: Marks, rows: int = ROWS, plain: bool = False) 
 def _window(buckets: Buckets, marks: Marks) -> tuple[float, float]:
     """Around the change, so wide that it can be seen that it is one; all there is if that is not much more."""
     begin_s, end_s = buckets.start_s, buckets.start_s + len(buckets) * buckets.width_s
-    span_s = max(8.0 * (marks.alert_s - marks.onset_s), 4.0 * marks.uncertain_s, 64.0 * buckets.width_s)
+    span_s = max(8.0 * (marks.found_s - marks.onset_s), 4.0 * marks.uncertain_s, 64.0 * buckets.width_s)
     if span_s > 0.7 * (end_s - begin_s):
         return begin_s, end_s
     start_s = max(begin_s, marks.onset_s - 0.5 * span_s)
@@ -159,7 +168,7 @@ class _Field:
 
     def axis(self, marks: Marks) -> str:
         line = ["─"] * self._width
-        line[self.column(marks.alert_s)] = "●"
+        line[self.column(marks.found_s)] = "●"
         line[self.column(marks.onset_s)] = "○"
         return " " * LABEL + "└" + "".join(line)
 
@@ -172,6 +181,11 @@ def _legend(marks: Marks, start_s: float, stop_s: float) -> list[str]:
     return [
         f"{indent}{left}{' ' * gap}{right}",
         f"{indent}○ onset {_time(marks.onset_s)} ± {about(marks.uncertain_s)}   ● alert {_time(marks.alert_s)}",
+        *(
+            [f"{indent}● at the predictions that it rests on, {about(marks.later_s)} before it"]
+            if marks.later_s
+            else []
+        ),
         f"{indent}┄ {before:.4g} before ({before_n:,} values), {after:.4g} since ({after_n:,})",
     ]
 

@@ -10,9 +10,10 @@ from dataclasses import replace as changed
 
 import msgspec
 
-from streamwatch.alerts import Alert
+from streamwatch.alerts import Alert, AlertData
 from streamwatch.cli.plot import Marks, plot
 from streamwatch.cli.tail import line
+from streamwatch.config import Config
 from streamwatch.engine import Engine
 from streamwatch.events import StreamKey
 from streamwatch.journal import Journal
@@ -65,22 +66,30 @@ def plotted(alert: Alert, engines: Iterable[Engine], plain: bool) -> list[str]:
     data = alert.data
     if data.change is None or data.onset is None:
         return []
-    change = data.change
-    marks = Marks(
-        moment_s(data.onset.time),
-        data.onset.uncertain_s,
-        moment_s(alert.time),
-        (change.from_, change.from_n),
-        (change.to, change.to_n),
-    )
     # An alert says null of all versions together, and of events without a version, too.
     for version in (data.version, "") if data.version is None else (data.version,):
         key = StreamKey(data.model, version, tuple(data.segment.items()))
         where = (key, data.monitor, str(data.signal["text"]))
         for engine in engines:
             if (sketch := engine.sketches().get(where)) is not None:
+                marks = Marks(
+                    moment_s(data.onset.time),
+                    data.onset.uncertain_s,
+                    moment_s(alert.time),
+                    (data.change.from_, data.change.from_n),
+                    (data.change.to, data.change.to_n),
+                    _later_s(engine.config, data),
+                )
                 return plot(sketch.buckets(), marks, plain=plain)
     return []  # its stream has gone: retired, or evicted
+
+
+def _later_s(config: Config, data: AlertData) -> float:
+    """How much later than its prediction a value was read: exactly, or by the median of how late labels were."""
+    spec = config.spec(data.model).labels
+    if data.labels is None or spec is None or data.labels.read == "inline":
+        return 0.0
+    return spec.wait if data.labels.read == "matured" else data.labels.median_delay_s or 0.0
 
 
 class Told(Journal):
