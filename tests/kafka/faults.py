@@ -4,13 +4,14 @@
     python -m tests.kafka.faults --faults 28 --without place    what if this rule did not hold? See `violations`
     python -m tests.kafka.faults --faults 200 --tasks per_partition    four tasks, labels, and rolling restarts, too
     python -m tests.kafka.faults --faults 60 --brokers 3        three brokers that replicate each other (7 minutes)
-    python -m tests.kafka.faults --faults 24 --brokers 3 --only "broker now" --acks 1       the writer waits for one only
+    python -m tests.kafka.faults --faults 24 --brokers 3 --only "broker now" --acks 1    the writer waits for one only
 
 A writer writes events at a steady rate, and commands among them. In the end everything drains, and what the brokers
 hold is compared with an undisturbed run in memory over the records read back from the topics: alerts and dead
 letters byte by byte and in order, the restored state as values, offsets. What the brokers acknowledged to the writer
 must be among these records. With three brokers one at a time is killed, and now and then all are restarted in turn;
-`cluster` says how they replicate, which is looked at in the end, too. The first faults of a schedule are one of each kind.
+`cluster` says how they replicate, which is looked at in the end, too. The first faults of a schedule are one of each
+kind.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """One task's transactional producer, every call under a deadline.
 
 kafka-python's commit_transaction and send_offsets_to_transaction have no timeout: with a broker killed in the middle
-they hung for more than 60 s in 4 of 5 tries (`connect.Client` mends the cause that was found). So each call runs on a thread that can be left behind. After any failure
-the producer is thrown away without an abort (that can hang or lie like the rest): the next `init_transactions` of the
-same transactional id ends the open transaction. Offsets of an aborted transaction would leak into the next one.
+they hung for more than 60 s in 4 of 5 tries (`connect.Client` mends the cause that was found). So each call runs on a
+thread that can be left behind. After any failure the producer is thrown away without an abort (that can hang or lie
+like the rest): the next `init_transactions` of the same transactional id ends the open transaction. Offsets of an
+aborted transaction would leak into the next one.
 """
 
 from __future__ import annotations
