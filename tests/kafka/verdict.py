@@ -25,6 +25,7 @@ from streamwatch.join import PREFIX
 from streamwatch.observer import Silent, Work
 from streamwatch.records import Batch, Message, Source
 from streamwatch.runner import run
+from streamwatch.segments import PREFIX as SEGMENTS
 from streamwatch.state import unpack
 from streamwatch.transports.base import Opened
 from streamwatch.transports.kafka.transport import KafkaTransport
@@ -171,8 +172,13 @@ def values(config: Config, task: int, state: Mapping[str, bytes], mark: bytes) -
 
 
 def _unpacked(state: Mapping[str, bytes]) -> dict[str, Any]:
-    own = (STATE_KEY, conditions.STATE_KEY)
-    return {name: unpack(name if name in own else "key", data, name) for name, data in state.items()}
+    return {name: unpack(_kind(name), data, name) for name, data in state.items()}
+
+
+def _kind(name: str) -> str:
+    if name in (STATE_KEY, conditions.STATE_KEY):
+        return name
+    return "segments" if name.startswith(SEGMENTS) else "key"
 
 
 def _late(config: Config, task: int) -> Batch:
