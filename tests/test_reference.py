@@ -33,7 +33,9 @@ def test_all_that_the_full_config_says_is_in_the_table():
     pattern = re.compile("|".join(known))
     inherited = {f"monitors[].{name}" for name in configschema.keys(("defaults",))}
     said = paths(yaml.safe_load((ROOT / "configs" / "full.yaml").read_text()))
-    free = re.compile(r"(models|defaults\.tags|monitors\[\]\.where|inputs\[\]\.read\.\w+\.map)\.[^.]+")
+    free = re.compile(
+        r"(models|(defaults|sight)\.tags|monitors\[\]\.where|inputs\[\]\.read\.\w+\.map)\.[^.]+"
+    )
     missing = {
         path
         for path in said
