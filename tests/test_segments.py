@@ -131,6 +131,29 @@ def test_outcomes_go_where_their_events_went():
         assert counts(engine) == {(): 5, country("DE"): 2, country("other"): 3}
 
 
+def test_outcomes_bring_no_segments_and_are_in_the_pool_only_once_that_has_begun():
+    """Of predictions that waited when the slicing came into the config nobody has seen the event."""
+    more: dict[str, Any] = {
+        "inputs": INPUTS,
+        "models": {"fraud": {"labels": {"wait": "10s"}}},
+        "max_segments": 1,
+    }
+    before = monitor("a", "error", where={"country": {"not": "x"}})
+    store = Store()
+    engine = store.engine(config(before, **more))
+    old = [at(t, country=name) for t, name in enumerate(["FR", "IT", "ES", "PT"])]
+    engine.process(mixed([*old, *({"event_id": f"e{t}", "label": 1} for t in range(4))]))
+    store.take(engine)
+    names = {6: "other", 7: "DE", 10: "DE", 11: "AT", 12: "DE", 13: "DE"}
+    events = [at(t, country=name) for t, name in names.items()]
+    for sizes in ([6], [1] * 6, [3, 3]):
+        engine = store.engine(config(before, monitor("b", "error", by=[["country"]]), **more))
+        assert engine.restored.not_waiting == ()
+        for part in batches(events, sizes):
+            engine.process(part)
+        assert counts(engine, "b") == {(): 4, country("DE"): 0, country("other"): 2}, sizes  # ES and PT
+
+
 def test_models_that_nobody_slices_are_not_known():
     of = config(monitor("a", "prediction", by=[["country"]], models=["fraud"]), monitor("b", "prediction"))
     engine = Engine(of)
@@ -258,10 +281,13 @@ def test_a_hundred_thousand_segments_take_the_room_of_the_first_ones():
 
 
 def test_without_new_segments_nothing_is_done_by_row(monkeypatch):
-    """Codes are the same array; who is new is not looked for."""
-    engine = Engine(sliced(most=3))
+    """Neither for those of the pool: who is new is not looked for."""
+    engine = Engine(sliced(most=2))
     engine.process(batch([at(i, country=c) for i, c in enumerate(["DE", "AT", "other", "FR"])]))
     looked: list[Any] = []
     monkeypatch.setattr(Segments, "_admit", lambda *args: looked.append(args))
-    engine.process(batch([at(10 + i, country=c) for i, c in enumerate(["AT", "other", "DE"])], 10))
+    engine.process(
+        batch([at(10 + i, country=c) for i, c in enumerate(["AT", "FR", "other", "DE", "IT"])], 10)
+    )
     assert looked == []
+    assert counts(engine)[country("other")] == 5

@@ -173,6 +173,16 @@ def test_who_is_blind_already_is_not_said_twice_and_sees_when_both_are_over():
     assert len({one.data.key for one in found}) == len({one.data.incident for one in found}) == 1
 
 
+def test_what_is_not_said_because_it_is_blind_already_is_kept_in_the_state():
+    """Also where no event of its own found it."""
+    of = config(monitor("a", "feature:n", blind={"none_in": 5}, **ON), **OFF)
+    engine = Engine(of)
+    engine.process(batch([at(hour, features={"m": 1}) for hour in range(6)]))
+    engine.changes()
+    assert engine.process(batch([at(30, "churn", features={"n": 1})], 6)).alerts == []
+    assert 'stream:["fraud",null,[]]' in engine.changes()
+
+
 def test_enough_values_and_a_good_look_at_once_are_one_seeing():
     look = {"of_last": NEED, "none_in": 5}
     events = [at(hour, features={"n": 1} if hour > 30 else {"m": 1}) for hour in range(5, 100)]
@@ -309,7 +319,9 @@ def life(n: int, seed: int) -> list[Any]:
     return items
 
 
-def run(of: Config, items: Sequence[Any], sizes: Sequence[int], restart: bool) -> list[bytes | None]:
+def run(
+    of: Config, items: Sequence[Any], sizes: Sequence[int], restart: bool
+) -> tuple[list[bytes | None], dict[str, bytes]]:
     store, found, start = Store(), list[Alert](), 0
     engine = store.engine(of)
     for size in itertools.cycle(sizes):
@@ -320,14 +332,16 @@ def run(of: Config, items: Sequence[Any], sizes: Sequence[int], restart: bool) -
         if restart:
             store.take(engine)
             engine = store.engine(of)
-    return [one.message().value for one in found]
+    store.take(engine)
+    kept = {key: value for key, value in store.state.items() if key.startswith("stream:")}
+    return [one.message().value for one in found], kept
 
 
 @pytest.mark.parametrize(("of", "seed"), [(LIFE, 1), (FEW, 3)], ids=["life", "few"])
 def test_warming_up_does_not_depend_on_batches_nor_restarts(of, seed):
     items = life(400, seed)
     whole = run(of, items, [10_000], False)
-    text = b"\n".join(one or b"" for one in whole)
+    text = b"\n".join(one or b"" for one in whole[0])
     assert text.count(b'"warm-up"') > 5
     assert text.count(b'"warmed up"') > 3
     for sizes, restart in (([1], False), ([2, 90], True), ([9], True)):
