@@ -265,6 +265,13 @@ class Broker:
         self._end(signal.SIGKILL)
         self.killed_at = time.monotonic()
 
+    def pause(self) -> None:
+        """SIGSTOP, until `go_on`: to the others it is as one that cannot be reached."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._signal(signal.SIGCONT)
+
     def stop(self, within_s: float = 20.0) -> None:
         """A clean end."""
         self._end(signal.SIGTERM, within_s)
@@ -294,9 +301,16 @@ class Broker:
         return path.read_text(errors="replace")[-4000:] if self.folder and path.exists() else ""
 
     def _end(self, how: signal.Signals, within_s: float = 20.0) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(how)
+        if self._signal(how):
+            assert self.process is not None
             self.process.wait(within_s)
+
+    def _signal(self, number: signal.Signals) -> bool:
+        """Whether it runs."""
+        if self.process is None or self.process.poll() is not None:
+            return False
+        self.process.send_signal(number)
+        return True
 
     def _end_with_parent(self, pid: int) -> None:
         watch = 'while kill -0 "$1"; do kill -0 "$2" || exit; sleep 1; done; kill -9 "$2"; rm -rf "$3"'

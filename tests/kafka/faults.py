@@ -4,7 +4,7 @@
     python -m tests.kafka.faults --faults 28 --without place    what if this rule did not hold? See `violations`
     python -m tests.kafka.faults --faults 200 --tasks per_partition    four tasks, labels, and rolling restarts, too
     python -m tests.kafka.faults --faults 60 --brokers 3        three brokers that replicate each other (7 minutes)
-    python -m tests.kafka.faults --faults 24 --brokers 3 --only "broker now" --acks 1    the writer waits for one only
+    python -m tests.kafka.faults --faults 24 --brokers 3 --only "broker alone" --acks 1  the writer waits for one only
 
 A writer writes events at a steady rate, and commands among them. In the end everything drains, and what the brokers
 hold is compared with an undisturbed run in memory over the records read back from the topics: alerts and dead

@@ -16,6 +16,9 @@ from tests.kafka.schedule import Fault
 from tests.kafka.stream import PARTITIONS, SERVICE, SESSION_MS
 from tests.kafka.workers import BrokenError, Workers
 
+# Shorter than the session that a broker has with the controller: the others remain in sync, as the controller sees it.
+ALONE_S = 0.3
+
 
 class Injector:
     """Does one fault after the other to the workers and the brokers. `hits`: how often each kind took place."""
@@ -41,9 +44,12 @@ class Injector:
                 self._roll_brokers()
             case "roll", _:
                 self._workers.roll()
-            case "broker", "now":
+            case "broker", "now" | "alone":
                 broker = self._dispensable()
-                broker.kill()
+                if fault.place == "alone":
+                    self._kill_alone(broker)
+                else:
+                    broker.kill()
                 broker.start()
             case "refuse", _:
                 if not self._refuse():
@@ -76,6 +82,17 @@ class Injector:
 
     def _synced(self) -> None:
         self._workers.until(self._cluster.in_sync, 60.0, "all replicas are in sync")
+
+    def _kill_alone(self, broker: Broker) -> None:
+        others = [one for one in self._cluster.brokers if one is not broker]
+        for one in others:
+            one.pause()
+        try:
+            time.sleep(ALONE_S)
+            broker.kill()
+        finally:
+            for one in others:
+                one.go_on()
 
     def _roll_brokers(self) -> None:
         for broker in self._cluster.brokers:

@@ -45,7 +45,8 @@ class Fault:
     """act     kill (-9, started anew), stop (SIGSTOP beyond the session, then SIGCONT), broker (kill -9 of one,
             restart), refuse (the alert topic takes no record for a while), roll (SIGTERM to one after the other, each
             started anew: to all workers, or to the brokers, each when all replicas are in sync again)
-    place   all, brokers; owner, standby, now: at any moment; else a place in the owner's next transaction, see `worker`
+    place   all, brokers; owner, standby, now: at any moment; alone: the other brokers have not heard of it for a
+            moment, what it took meanwhile is nowhere else; else a place in the owner's next transaction, see `worker`
     after_s for a commit under way: how long after its call
     gap_s   the pause before it
     settled whether before it somebody must have committed since the one before
@@ -68,7 +69,7 @@ def kinds_of_faults(tasks: Tasks = "one", brokers: int = 1) -> Mapping[tuple[str
     if brokers == 1:
         return kinds
     more = {kind: weight * (OF_BROKERS if kind[0] == "broker" else 1) for kind, weight in kinds.items()}
-    return {("roll", "brokers"): OF_BROKERS, **more}
+    return {("roll", "brokers"): OF_BROKERS, ("broker", "alone"): OF_BROKERS, **more}
 
 
 def schedule(
