@@ -348,7 +348,7 @@ class Watcher:
             detector = monitor.detector.load(kind, monitor.policy.direction, dump["detector"])
             watcher = cls(monitor, position, signal, detector, str(dump["digest"]))
             watcher.eyes.load(dump["eyes"])
-            watcher.rest = checked.count(dump, "rest")
+            watcher.rest = checked.count(dump, "rest") if "rest" in dump else 0  # of 0.1 as it began
             watcher.drifts = {str(name): _drift(plain) for name, plain in dump["drifts"].items()}
             if dump["blindness"] is not None:
                 since_s, said_s, cold = dump["blindness"]
@@ -390,12 +390,12 @@ def _drift_plain(drift: Drift) -> list[float]:
 
 
 def _drift(plain: Any) -> Drift:
-    before, before_n, said, said_n, since_s, said_s, detected_s, warm_s = plain
+    before, before_n, said, said_n, since_s, said_s, detected_s, *warm_s = plain
     return Drift(
         Level(float(before), int(before_n)),
         Level(float(said), int(said_n)),
         float(since_s),
         float(said_s),
         float(detected_s),
-        float(warm_s),
+        float(warm_s[0] if warm_s else detected_s),
     )

@@ -37,7 +37,7 @@ from streamwatch.transports.recorded import record_line
 from tests.build import START_S, life
 from tests.conftest import SharedBroker
 from tests.kafka.loop import run_until
-from tests.kafka.verdict import processed, written
+from tests.kafka.verdict import processed, stored, written
 from tests.talk import spoken
 from tests.test_commands import ABOUT
 from tests.test_engine import everything
@@ -128,7 +128,7 @@ def world(broker: SharedBroker) -> World:
         for read in (topic, control)
         for part, end in high_watermarks(servers, read).items()
     }
-    made.records.extend(processed(servers, ends))
+    made.records.extend(processed(stored(servers, {topic, control}), ends))
     assert len(made.records) == count
     return made
 

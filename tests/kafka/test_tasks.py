@@ -35,7 +35,7 @@ from tests.conftest import SharedBroker
 from tests.kafka.drive import config
 from tests.kafka.loop import run_until
 from tests.kafka.stream import PARTITIONS, closing, create_topics, endless, kinds_of, suite_config
-from tests.kafka.verdict import _by_task, differences, live, processed, undisturbed
+from tests.kafka.verdict import _by_task, differences, live, processed, stored, undisturbed
 from tests.topics import Written, create_topic, produce, read_committed
 
 N = 3_000
@@ -120,7 +120,9 @@ def test_each_task_says_what_it_says_in_memory_in_files_and_to_a_bystander(
         produce(servers, f"{unique}-{kind}", [_keyed(one) for of_kind, one in records if of_kind == kind])
     run_until(of, len(records))
     found = live(servers, of, PARTITIONS)
-    lying = processed(servers, {s: at for end in found.values() for s, at in end.offsets.items()})
+    read = {f"{unique}-{kind}" for kind in kinds_of("per_partition")} | {of.control_topic}
+    ends = {source: at for end in found.values() for source, at in end.offsets.items()}
+    lying = processed(stored(servers, read), ends)
     assert len(lying) == len(records)
     expected = undisturbed(of, lying)
     assert differences(expected, found) == []
