@@ -13,7 +13,10 @@ from streamwatch.state import pack
 from streamwatch.stream import Order, Stream, state_key
 from streamwatch.watcher import WARM_UP, Watcher
 
+NOTES: Final = 1_000  # so many of what is due are never looked through before their time
 BYTES: Final = 5_000  # of the state of a stream with four monitors, until it is known better
+# When, of which stream key and watcher about what, the number that tells notes apart, and the key itself.
+Note = tuple[float, tuple[Order, int, str, str], int, StreamKey]
 
 
 class Ledger:
@@ -27,8 +30,9 @@ class Ledger:
         self._changed: set[StreamKey] = set()
         self._gone: set[StreamKey] = set()
         self._bytes = BYTES  # of the state of a stream, as it was last
-        self._due: list[tuple[float, tuple[Order, int, str, str], int, StreamKey]] = []
+        self._due: list[Note] = []
         self._number = count()
+        self._room = NOTES
 
     def open(self, stream: Stream) -> None:
         key = stream.key
@@ -76,9 +80,22 @@ class Ledger:
         self._gone.clear()
         return dict(sorted(changes.items()))
 
+    def _noted(self, note: Note) -> tuple[Stream, Watcher] | None:
+        """What it is about, if it is still true."""
+        due_s, (_, position, label, about), _, key = note
+        stream = self.streams.get(key)
+        watcher = None if stream is None else stream.watchers.get((position, label))
+        if stream is None or watcher is None or watcher.due_of(about) != due_s:
+            return None
+        return stream, watcher
+
     def remind(self, stream: Stream, watcher: Watcher) -> None:
-        """Note when what stands on the watcher is due. Notes are never removed; a note that is not true any more is
-        dropped when its time comes."""
+        """Note when what stands on the watcher is due. A note that is not true any more is dropped when its time comes,
+        or when there are too many: of models without end each leaves some."""
+        if len(self._due) > self._room:
+            self._due = [note for note in self._due if self._noted(note) is not None]
+            heapq.heapify(self._due)
+            self._room = max(NOTES, 2 * len(self._due))
         for due_s, about in watcher.due():
             if due_s != float("inf"):
                 order = (stream.order, watcher.position, watcher.label, about)
@@ -89,10 +106,10 @@ class Ledger:
     def due(self, until_s: float) -> Iterator[tuple[float, Stream, Watcher, str]]:
         """What is due up to a stream time, by time, stream key and monitor: (when, stream, watcher, about what)."""
         while self._due and self._due[0][0] <= until_s:
-            due_s, (_, position, label, about), _, key = heapq.heappop(self._due)
-            stream = self.streams.get(key)
-            watcher = None if stream is None else stream.watchers.get((position, label))
-            if stream is not None and watcher is not None and watcher.due_of(about) == due_s:
-                yield due_s, stream, watcher, about
-            if about == WARM_UP and stream is not None:
+            note = heapq.heappop(self._due)
+            due_s, (*_, about), _, key = note
+            found = self._noted(note)
+            if found is not None:
+                yield due_s, *found, about
+            if about == WARM_UP and (stream := self.streams.get(key)) is not None:
                 stream.warm_by_s = min(other.warm_by_s for other in stream.watchers.values())

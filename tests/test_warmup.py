@@ -348,6 +348,13 @@ def test_warming_up_does_not_depend_on_batches_nor_restarts(of, seed):
         assert run(of, items, sizes, restart) == whole
 
 
+def test_models_without_end_leave_nothing_that_is_due():
+    engine = Engine(config(monitor("a", "score", **ON), **OFF, max_stream_keys=10))
+    for part in batches([at(i / 1000, f"m{i}") for i in range(5_000)], itertools.repeat(500)):
+        engine.process(part)
+    assert len(engine._ledger._due) < 1_500
+
+
 def test_rows_that_wait_to_be_read_are_counted():
     """Many stream keys with one row each in a batch, of which none is read at once."""
     events = [at(i / 100, f"m{i % 100}") for i in range(100 * 60)]
