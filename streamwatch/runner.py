@@ -320,12 +320,15 @@ class _Loop:
         if not task.uncommitted:
             return
         pending_bytes = task.engine.pending_bytes
-        if pending_bytes >= MOST_STATE_BYTES or now - task.saved_at >= self.commit_every_s:
-            self.commit(number, task)
-        elif task.says_something and (
-            not task.more or task.outputs >= self.most_records or now - task.committed_at >= GATHER_S
+        due = pending_bytes >= MOST_STATE_BYTES or now - task.saved_at >= self.commit_every_s
+        if task.says_something and (
+            due or not task.more or task.outputs >= self.most_records or now - task.committed_at >= GATHER_S
         ):
-            self.commit(number, task, not task.repeatable or pending_bytes <= self.little_state_bytes)
+            whole = not task.repeatable or pending_bytes <= self.little_state_bytes
+            self.commit(number, task, whole)
+            due = due and not whole and number in self.tasks
+        if due:
+            self.commit(number, task)
 
     def open(self, opened: Opened) -> None:
         self.observe.opened(opened)

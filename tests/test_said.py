@@ -10,11 +10,13 @@ from dataclasses import replace
 import pytest
 
 from streamwatch.engine import Engine
+from streamwatch.errors import TaskLost
 from streamwatch.records import Commit, Source
 from streamwatch.runner import run
 from streamwatch.transports.base import Idle, Opened
 from streamwatch.transports.memory import Crash, Crashed, MemoryTransport, Record
 from tests.build import START_S, batch, config, event, life, monitor
+from tests.samples import Clock
 from tests.test_runner import SOURCE, Script, Stop, Told, bad
 
 EARLY = -1  # not even an alert whose state is small waits for it
@@ -133,3 +135,29 @@ def test_what_no_record_says_goes_with_its_state() -> None:
     assert [(dict(one.offsets), dict(one.said_to), len(one.alerts)) for one in script.commits] == [
         ({SOURCE: 1}, {}, 1)
     ]
+
+
+def test_when_the_state_is_due_what_there_is_to_say_goes_before_it() -> None:
+    clock = Clock()
+
+    def hour() -> None:
+        clock.now += 3600.0
+
+    script = Script([Opened(0, {}, b"", {SOURCE: 0})], hour, [bad(2)], [])
+    run(script, WATCH, stop=Stop(), observe=Told(), clock=clock, little_state_bytes=EARLY)
+    assert [(dict(one.offsets), dict(one.said_to), len(one.dead_letters)) for one in script.commits] == [
+        ({SOURCE: 0}, {SOURCE: 2}, 2),
+        ({SOURCE: 2}, {}, 0),
+    ]
+
+
+def test_state_that_is_due_stays_uncommitted_when_what_goes_before_it_fails() -> None:
+    clock = Clock()
+
+    def hour() -> None:
+        clock.now += 3600.0
+
+    script = Script([Opened(0, {}, b"", {SOURCE: 0})], hour, [bad(2)], [], commits=[TaskLost("gone")])
+    run(script, WATCH, stop=Stop(), observe=Told(), clock=clock, little_state_bytes=EARLY)
+    assert script.commits == []
+    assert len(script.refused) == 1
