@@ -201,8 +201,8 @@ class Writer(threading.Thread):
 
     `acks`: how many replicas have a record before it is acknowledged.
     `closed`: all of it arrived.
-    `acknowledged`: the checksum (`checksum`) of each record that a broker said it has, by its offset, by topic and
-    partition.
+    `acknowledged`: offset and `checksum` of each record that a broker said it has, by topic and partition. An offset
+    may be told twice: a record that was lost leaves its place to another one.
     """
 
     def __init__(
@@ -211,7 +211,7 @@ class Writer(threading.Thread):
         super().__init__(name="writer", daemon=True)
         self._servers, self._service, self._seed, self._tasks = servers, service, seed, tasks
         self._acks = acks
-        self.acknowledged: defaultdict[tuple[str, int], dict[int, int]] = defaultdict(dict)
+        self.acknowledged: defaultdict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)
         self._over = threading.Event()
         self.closed = False
 
@@ -242,7 +242,7 @@ class Writer(threading.Thread):
 
     def _acknowledge(self, checksum: int, sent: Any) -> None:
         if sent.offset >= 0:  # not told of what was sent twice and written once
-            self.acknowledged[sent.topic, sent.partition][sent.offset] = checksum
+            self.acknowledged[sent.topic, sent.partition].append((sent.offset, checksum))
 
     def end(self) -> None:
         self._over.set()

@@ -135,13 +135,15 @@ def processed(records: Iterable[Record], offsets: Mapping[Source, int]) -> list[
     return [r for r in records if (r.offset or 0) < offsets[Source(r.topic, r.partition)]]
 
 
-def unkept(acknowledged: Mapping[tuple[str, int], Mapping[int, int]], records: Iterable[Record]) -> list[str]:
+def unkept(
+    acknowledged: Mapping[tuple[str, int], Sequence[tuple[int, int]]], records: Iterable[Record]
+) -> list[str]:
     """A line for each partition of which the cluster lost records that it had acknowledged to the writer."""
     kept: defaultdict[tuple[str, int], dict[int, int]] = defaultdict(dict)
     for r in records:
         kept[r.topic, r.partition][r.offset or 0] = checksum(r.value if isinstance(r.value, bytes) else None)
     lost = {
-        place: [offset for offset, of_it in sorted(said.items()) if kept[place].get(offset) != of_it]
+        place: sorted(offset for offset, of_it in said if kept[place].get(offset) != of_it)
         for place, said in sorted(acknowledged.items())
     }
     return [
