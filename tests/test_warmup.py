@@ -350,7 +350,7 @@ def test_warming_up_does_not_depend_on_batches_nor_restarts(of, seed):
 
 def test_models_without_end_leave_nothing_that_is_due():
     engine = Engine(config(monitor("a", "score", **ON), **OFF, max_stream_keys=10))
-    for part in batches([at(i / 1000, f"m{i}") for i in range(5_000)], itertools.repeat(500)):
+    for part in batches([at(i / 1000, f"m{i}") for i in range(2_500)], itertools.repeat(500)):
         engine.process(part)
     assert len(engine._ledger._due) < 1_500
 
