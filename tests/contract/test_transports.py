@@ -233,6 +233,35 @@ def test_what_is_not_committed_is_given_again_in_the_same_order(build: Build) ->
     assert harness.committed().alerts == [b'{"alert":1}']
 
 
+def test_what_was_said_ahead_of_the_state_is_told_and_its_records_come_first(build: Build) -> None:
+    """In the order in which they came; then all others."""
+    given = records()
+    harness = build(given)
+    transport = harness.transport()
+    opened(harness, transport)
+    first = drain(harness, transport, 20)
+    transport.commit(commit(first))
+    ahead = drain(harness, transport, 30)
+    said_to = {**after(first), **after(ahead)}
+    transport.commit(commit(first, 2, state={}, mark=b"\xffmark 1", said_to=said_to))
+    transport.close()
+    seen = harness.committed()
+    assert seen.alerts == [b'{"alert":1}', b'{"alert":2}']
+    assert dict(seen.offsets) == after(first)
+    assert seen.mark == b"\xffmark 1"
+    transport = harness.transport()
+    again = opened(harness, transport)
+    rest = drain(harness, transport, len(given) - len(first))
+    transport.close()
+    assert dict(again.said_to) == {
+        source: at for source, at in said_to.items() if at > after(first).get(source, 0)
+    }
+    assert {source: again.offsets[source] for source in after(first)} == after(first)
+    assert rest[: len(ahead)] == ahead
+    assert set(first) | set(rest) == expected(given)
+    assert len(first) + len(rest) == len(given)
+
+
 def test_commits_add_up_the_later_state_stands_and_none_deletes(build: Build) -> None:
     given = records()
     harness = build(given)

@@ -109,7 +109,10 @@ class Renamed:
         match happening:
             case Opened():
                 return replace(
-                    happening, offsets=self._all(happening.offsets), lost=self._all(happening.lost)
+                    happening,
+                    offsets=self._all(happening.offsets),
+                    lost=self._all(happening.lost),
+                    said_to=self._all(happening.said_to),
                 )
             case Batch():
                 return replace(happening, sources=tuple(self._all(dict.fromkeys(happening.sources, 0))))
@@ -119,8 +122,11 @@ class Renamed:
         return {_without(self.prefix, source): value for source, value in values.items()}
 
     def commit(self, commit: Commit) -> None:
-        named = {Source(self.prefix + s.topic, s.partition): at for s, at in commit.offsets.items()}
-        self.inner.commit(replace(commit, offsets=named))
+        offsets, said_to = (
+            {Source(self.prefix + s.topic, s.partition): at for s, at in places.items()}
+            for places in (commit.offsets, commit.said_to)
+        )
+        self.inner.commit(replace(commit, offsets=offsets, said_to=said_to))
 
     def progress(self) -> Progress:
         progress = self.inner.progress()
