@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from tests.broker import Broker, locked, wait_until
+from tests.spread import Spread, rank
 
 # The controller's folder for what its workers share; workers get its name (and the controller's pid) from it.
 SESSION = pytest.StashKey[Path]()
@@ -44,6 +45,15 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_configure_node(node: Any) -> None:
     node.workerinput["streamwatch_session"] = str(node.config.stash[SESSION])
     node.workerinput["streamwatch_controller"] = os.getpid()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Spread | None:
+    return Spread(config, log) if config.getvalue("dist") == "loadscope" else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: rank(item.nodeid))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

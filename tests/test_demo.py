@@ -25,8 +25,6 @@ from streamwatch.demo.stories import STORIES, Story
 from streamwatch.engine import Engine
 from streamwatch.errors import BrokerUnreachable
 
-pytestmark = pytest.mark.xdist_group("demo")  # the data is read and the model trained once
-
 # Beyond what the demo serves: to the end of the data's month.
 AIRLINE = Airline((SERVED[0], dt.date(2013, 9, 30)))
 ANOTHER = dt.datetime(2013, 9, 25, 3, tzinfo=dt.UTC)

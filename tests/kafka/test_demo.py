@@ -26,8 +26,6 @@ from streamwatch.transports.kafka.settings import KafkaSettings
 from tests.conftest import SharedBroker
 from tests.topics import create_topic, read_committed
 
-pytestmark = pytest.mark.xdist_group("demo")
-
 
 @pytest.fixture(scope="module")
 def feed() -> Feed:

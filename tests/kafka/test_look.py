@@ -27,8 +27,6 @@ from tests.cli import cli
 from tests.shapes import SHAPES
 from tests.topics import Written, create_topic, produce
 
-pytestmark = pytest.mark.xdist_group("look's broker")
-
 RECORDS = SHAPES[0].records(400)
 
 

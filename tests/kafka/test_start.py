@@ -43,8 +43,6 @@ from tests.certificates import Authority, Signed
 from tests.kafka.drive import config, driven, meanwhile
 from tests.topics import create_topic, produce, read_committed
 
-pytestmark = pytest.mark.xdist_group("secured broker")
-
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
