@@ -15,7 +15,7 @@ from streamwatch.errors import StateDamaged, StateError, StateForeign
 from streamwatch.records import Batch
 from tests.build import START_S, batch, batches, config, event, life, monitor
 
-N = 3000
+N = 2000
 
 
 def everything(**more: Any) -> Config:
@@ -107,12 +107,12 @@ def test_the_stream_of_these_tests_shows_every_state_and_reason(whole):
 
 @pytest.mark.parametrize("limit", [3, 5, 40])
 def test_little_room_and_short_lives_do_not_depend_on_batches_nor_restarts(limit):
-    events = life(1200)
+    events = life(900)
     expected = run(tight(max_stream_keys=limit), [batch(events, partitions=3)])
     retired, evicted = gone(tight(max_stream_keys=limit), [batch(events)])
     assert retired or limit == 3
     assert evicted or limit == 40
-    for size, restart in ((1, True), (2, False), (5, True), (64, False), (333, True)):
+    for size, restart in ((1, False), (3, True), (64, True)):
         again = run(
             tight(max_stream_keys=limit), batches(events, itertools.repeat(size), partitions=3), restart
         )
@@ -168,12 +168,12 @@ def test_more_features_than_can_be_watched_are_said_and_cost_little():
     assert one_by_one.changes() == engine.changes()
 
 
-@pytest.mark.parametrize("size", [1, 7, 64, 1000])
+@pytest.mark.parametrize("size", [1, 7, 300])
 def test_batches_do_not_change_what_is_said_nor_the_state(whole, size):
     assert run(everything(), batches(life(N), itertools.repeat(size), partitions=3)) == whole
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_restarts_do_not_change_what_is_said_nor_the_state(whole, seed):
     draw = random.Random(seed)
     sizes = (draw.choice([1, 2, 5, 40, 300]) for _ in itertools.count())

@@ -216,7 +216,7 @@ def test_late_labels_do_not_depend_on_batches_nor_restarts():
         assert words in text
     assert all(gone[0])  # some were retired, some evicted
     draw = random.Random(2)
-    for most, restart in ((1, False), (60, True), (500, True)):
+    for most, restart in ((1, False), (120, True)):
         sizes: list[int] = []
         while sum(sizes) < len(items):
             sizes.append(draw.randint(1, most))

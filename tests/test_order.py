@@ -76,7 +76,7 @@ times = st.lists(
 logs = st.fixed_dictionaries({A: times, B: times, C: times, Source("control", 0): times})
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(logs, st.data())
 def test_the_order_is_the_rules_however_records_are_cut_into_adds_and_takes(
     log: Log, data: st.DataObject
@@ -129,7 +129,7 @@ def step(log: dict[Source, list[Waiting]], at: dict[Source, int], key: dict[Sour
     return row
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_only_what_arrived_before_the_answer_goes_past_a_headless_partition(data: st.DataObject) -> None:
     sources = [A, B, C]

@@ -134,7 +134,7 @@ def test_a_failure_anywhere_loses_nothing_and_doubles_nothing(where: Any, error:
     assert count == (1 + len(places) if error is Crashed else 1)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     crashes=st.lists(st.tuples(st.integers(0, N + 30), CRASHES), max_size=12),
     batch_size=st.integers(20, 400),

@@ -257,7 +257,7 @@ def same(left: Reading, right: Sequence[Reading]) -> None:
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 @pytest.mark.parametrize(("short", "task"), PAIRS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(whole=mixed(), at=st.integers(0, 40), positive=st.sampled_from([1, True, "1", "a"]))
 def test_a_row_is_read_alike_alone_in_any_part_and_in_the_whole(
     short: str, task: Task, whole: Events, at: int, positive: Any
@@ -270,7 +270,7 @@ def test_a_row_is_read_alike_alone_in_any_part_and_in_the_whole(
 
 
 @pytest.mark.parametrize(("short", "task"), PAIRS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(whole=mixed())
 def test_a_reading_keeps_the_promises_of_its_kind(short: str, task: Task, whole: Events) -> None:
     """No infinity; a value only where one is expected; unusable only where expected, and then without a value."""

@@ -6,6 +6,7 @@ A new detector is tested by standing in `DETECTORS`.
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -43,7 +44,7 @@ class Case(NamedTuple):
     @property
     def half(self) -> int:
         """Values on each level. KSWIN takes 300 us a value, EDDM takes its time."""
-        return {"kswin": 150, "eddm": 4000}.get(self.config.label, 1600)
+        return {"kswin": 150, "eddm": 4000}.get(self.config.label, 800)
 
     @property
     def direction(self) -> Direction:
@@ -63,7 +64,7 @@ CASES = [
     for watched in WATCHED
 ]
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
-few = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def noise(kind: Kind, high: bool, n: int, rng: np.random.Generator) -> Floats:
@@ -152,7 +153,7 @@ def test_a_detector_goes_on_from_its_dump_as_if_it_had_never_stopped(case: Case)
     found = whole.update(values, times_s)
     assert found
     at_alarm = found[0].position + 1
-    for cut in (0, 1, 20, case.half // 2, at_alarm - 1, at_alarm, at_alarm + 1, len(values) - 1):
+    for cut in (0, 1, 20, at_alarm - 1, at_alarm, at_alarm + 1):
         first = case.build()
         early = first.update(values[:cut], times_s[:cut])
         second = case.load(msgspec.msgpack.decode(msgspec.msgpack.encode(first.dump())))
@@ -177,24 +178,24 @@ def test_what_was_dumped_does_not_change_later(case: Case) -> None:
     assert dump == before
 
 
+BAD = [math.nan, math.inf, -math.inf]
+BAD_OF_KIND: dict[Kind, list[float]] = {"binary": [1.5, -0.1, 0.5], "unit": [1.5, -0.1]}
+
+
 @every_case
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 1.5, -0.1, 0.5])
-def test_a_value_that_cannot_be_read_is_refused_and_nothing_is_read(case: Case, bad: float) -> None:
-    if math.isfinite(bad) and (case.kind == "real" or (case.kind == "unit" and bad == 0.5)):
-        return
+def test_a_value_that_cannot_be_read_is_refused_and_nothing_is_read(case: Case) -> None:
     values, times_s = stream(case)
     detector = case.build()
     detector.update(values[:200], times_s[:200])
     before = copy.deepcopy(detector.dump())
-    for at in (0, 7, 29):
+    for bad, at in itertools.product([*BAD, *BAD_OF_KIND.get(case.kind, [])], (0, 7, 29)):
         part = values[200:230].copy()
         part[at] = bad
         with pytest.raises(ValueError, match=f"value {at} of 30: expected .*, got .*{str(bad)[-3:]}"):
             detector.update(part, times_s[200:230])
+        with pytest.raises(ValueError, match="expected"):
+            detector.update_one(bad, 0.0)
         assert detector.dump() == before
-    with pytest.raises(ValueError, match="expected"):
-        detector.update_one(bad, 0.0)
-    assert detector.dump() == before
 
 
 @every_case
@@ -358,7 +359,7 @@ def test_flipped_bits_are_refused_or_harmless(case: Case) -> None:
     detector.update(values[:160], times_s[:160])
     whole = msgspec.msgpack.encode(detector.dump())
     rng = np.random.default_rng(9)
-    bits = rng.choice(8 * len(whole), size=60 if case.config.label == "kswin" else 400, replace=False)
+    bits = rng.choice(8 * len(whole), size=60 if case.config.label == "kswin" else 250, replace=False)
     for bit in bits.tolist():
         flipped = bytearray(whole)
         flipped[bit // 8] ^= 1 << bit % 8

@@ -250,7 +250,7 @@ def chunks(draw: Any) -> tuple[list[Of], int]:
     return made, draw(st.sampled_from([0, 0, 1, 30, 70]))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     chunks(),
     st.integers(0, 30),
