@@ -20,7 +20,8 @@ from typer.testing import CliRunner
 from streamwatch import configfile
 from streamwatch.cli.app import app
 from streamwatch.cli.reference import table
-from tests.broker import Broker, wait_until
+from tests.broker import wait_until
+from tests.conftest import SharedBroker
 from tests.topics import Written, create_topic, produce
 
 ROOT = Path(__file__).parent.parent
@@ -108,9 +109,9 @@ def test_every_command_has_the_words_that_the_command_line_knows(command: str) -
 
 
 @pytest.fixture
-def service(place: Path, own_broker: Broker) -> Iterator[tuple[Path, str]]:
-    """The README's service, running: the folder and the broker's address."""
-    address = own_broker.bootstrap_servers
+def service(place: Path, broker: SharedBroker) -> Iterator[tuple[Path, str]]:
+    """The README's service, running: the folder and the broker's address. Its names are those of no other test."""
+    address = broker.bootstrap_servers
     create_topic(address, "predictions", 4)
     config = place / "configs" / "quickstart.yaml"
     config.write_text(config.read_text() + "http: {port: 0}\n")  # 8080 may be in use where the tests run
