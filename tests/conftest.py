@@ -99,6 +99,13 @@ def own_broker() -> Iterator[Broker]:
 
 
 @pytest.fixture
+def plain_broker() -> Iterator[Broker]:
+    """As `own_broker`, and one process less: for tests that kill it only while no transaction commits."""
+    with Broker() as started:
+        yield started
+
+
+@pytest.fixture
 def unique() -> str:
     """A name that no other test has: for topics, groups, services on the shared broker."""
     return f"t-{uuid.uuid4().hex[:12]}"

@@ -11,12 +11,12 @@ from tests.broker import Broker
 from tests.topics import Written, create_topic, produce, read_committed
 
 
-def test_data_outlives_kill_and_restart_on_the_same_address(own_broker: Broker, unique: str) -> None:
-    address = own_broker.bootstrap_servers
+def test_data_outlives_kill_and_restart_on_the_same_address(plain_broker: Broker, unique: str) -> None:
+    address = plain_broker.bootstrap_servers
     create_topic(address, unique, partitions=2)
     produce(address, unique, [Written(b"a", partition=0), Written(b"b", partition=1)])
-    own_broker.restart()
-    assert own_broker.bootstrap_servers == address
+    plain_broker.restart()
+    assert plain_broker.bootstrap_servers == address
     assert [r.value for r in read_committed(address, unique, at_least=2)] == [b"a", b"b"]
 
 

@@ -171,28 +171,28 @@ def test_both_signals_end_it_committed(
     assert took < ENDS_WITHIN_S
 
 
-def test_a_broker_that_is_away_is_waited_for(own_broker: Broker, unique: str, tmp_path: Path) -> None:
+def test_a_broker_that_is_away_is_waited_for(plain_broker: Broker, unique: str, tmp_path: Path) -> None:
     """Alive and not ready while it is away, at the start and later; ready again and going on when it is back."""
-    servers, topic = own_broker.bootstrap_servers, f"{unique}-in"
+    servers, topic = plain_broker.bootstrap_servers, f"{unique}-in"
     create_topic(servers, topic)
-    own_broker.kill()
+    plain_broker.kill()
     with service(tmp_path, servers, unique) as running:
         assert running.line("failed")["error"] == "BrokerUnreachable"
         assert running.get("/livez").status_code == 200
         away = running.get("/readyz")
         assert away.status_code == 503
         assert servers in str(away.json()["reasons"])
-        own_broker.start()
+        plain_broker.start()
         wait_until(running.ready, 40.0, "ready after the broker came")
         produce(servers, topic, [GOOD, BAD])
         running.line("dead letter")
 
         # Stopped in order this time, as for an upgrade: then clients are told of it, and ask for the new leader.
-        own_broker.stop()
+        plain_broker.stop()
         wait_until(lambda: not running.ready(), 60.0, "not ready without the broker")
         assert running.get("/livez").status_code == 200
         before = len(running.lines)
-        own_broker.start()
+        plain_broker.start()
         wait_until(running.ready, 60.0, "ready after the broker came back")
         produce(servers, topic, [BAD])
         assert running.line("dead letter", after=before)["offset"] == 2
@@ -202,9 +202,9 @@ def test_a_broker_that_is_away_is_waited_for(own_broker: Broker, unique: str, tm
 
 
 def test_a_signal_while_the_broker_is_away_ends_it_in_time(
-    own_broker: Broker, unique: str, tmp_path: Path
+    plain_broker: Broker, unique: str, tmp_path: Path
 ) -> None:
-    servers, topic = own_broker.bootstrap_servers, f"{unique}-in"
+    servers, topic = plain_broker.bootstrap_servers, f"{unique}-in"
     create_topic(servers, topic)
     with service(tmp_path, servers, unique, commit_every="1h") as running:
         produce(servers, topic, [GOOD])
@@ -213,7 +213,7 @@ def test_a_signal_while_the_broker_is_away_ends_it_in_time(
             30.0,
             "an event was processed",
         )
-        own_broker.kill()
+        plain_broker.kill()
         code, took = running.end()
     assert took < ENDS_WITHIN_S
     assert code == 3

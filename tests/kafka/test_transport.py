@@ -673,13 +673,13 @@ def test_a_broker_that_is_killed_and_comes_back_costs_nothing_but_time(
     assert alerts(servers, unique) == [b"one", b"three", b"four"]
 
 
-def test_who_starts_before_the_broker_waits_for_it(own_broker: Broker, unique: str) -> None:
-    servers = own_broker.bootstrap_servers
+def test_who_starts_before_the_broker_waits_for_it(plain_broker: Broker, unique: str) -> None:
+    servers = plain_broker.bootstrap_servers
     settings = service(servers, unique)
-    own_broker.stop()
+    plain_broker.stop()
     with driven(config(servers, unique)) as worker:
         with pytest.raises(PlatformError):
             worker.poll()
-        own_broker.start()
+        plain_broker.start()
         worker.until(lambda: worker.is_open, within_s=60, forgive=True)
     assert settings.service == unique
