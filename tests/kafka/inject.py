@@ -110,7 +110,7 @@ class Injector:
         task = self._task()
         for _ in range(10):
             pid, start = self._workers.owner(task), len(self._workers.lines)
-            self._workers.tell(pid, f"{fault.act} {fault.place} {fault.after_s} {broker}")
+            self._workers.tell(pid, f"{fault.act} {fault.place} {fault.after_s} {broker} {fault.which}")
 
             def over(pid: int = pid, start: int = start) -> bool:
                 done = any(self._workers.since(start, "act", pid=pid))
@@ -119,7 +119,7 @@ class Injector:
             self._workers.until(over, 60.0, f"{fault.kind} takes place")
             if any(self._workers.since(start, "act", pid=pid)):
                 return pid
-            self._workers.tell(pid, "none none 0 0")
+            self._workers.tell(pid, "none none 0 0 any")
         raise BrokenError(f"no owner came to {fault.kind}")
 
     def _wake(self, pid: int, start: int, replaced: bool) -> None:

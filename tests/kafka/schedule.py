@@ -10,6 +10,8 @@ from streamwatch.config import Tasks
 
 # A commit takes about 5 ms: the moments at which it is hit while under way.
 UNDER_WAY_S = (0.0, 0.001, 0.002, 0.003, 0.005, 0.008)
+# Without an alert, what is lost and what is there twice would be state alone, which is written often enough.
+WHICH = ("alerts", "alerts", "any")
 # With their weights; each run begins with one each of the first ESSENTIAL.
 KINDS: dict[tuple[str, str], int] = {
     ("kill", "owner"): 4,
@@ -50,6 +52,7 @@ class Fault:
     after_s for a commit under way: how long after its call
     gap_s   the pause before it
     settled whether before it somebody must have committed since the one before
+    which   of a place in a transaction: `any`, or one that holds `alerts`
     """
 
     act: str
@@ -57,6 +60,7 @@ class Fault:
     after_s: float
     gap_s: float
     settled: bool
+    which: str
 
     @property
     def kind(self) -> str:
@@ -84,6 +88,13 @@ def schedule(
     if only:
         first = [kind for kind in kinds if " ".join(kind) in only] * count
     return [
-        Fault(act, place, draw.choice(UNDER_WAY_S), draw.uniform(0.0, 0.8), draw.random() < 0.7)
+        Fault(
+            act,
+            place,
+            draw.choice(UNDER_WAY_S),
+            draw.uniform(0.0, 0.8),
+            draw.random() < 0.7,
+            draw.choice(WHICH),
+        )
         for act, place in (first + more)[:count]
     ]

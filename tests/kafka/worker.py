@@ -3,12 +3,13 @@
     python -m tests.kafka.worker SERVERS SERVICE SLOT JOURNAL [--tasks per_partition] [--without RULE ...]
 
 It appends what happens to the journal, a file that all workers share, one JSON object a line. It reads orders from
-its standard input, `ACT PLACE AFTER_S PID`, carried out when the owner's next transaction comes to that place, so
+its standard input, `ACT PLACE AFTER_S PID WHICH`, carried out when the owner's next transaction comes to that place, so
 that a fault hits between two calls that are 5 ms apart:
 
     ACT      kill: itself, by kill -9. stop: itself, by SIGSTOP. broker: the broker, which is PID, by kill -9. none
     PLACE    write (before the transaction begins), offsets (its records are written), commit (its offsets are sent),
              committing (while the commit is under way, AFTER_S after its call), committed (it has returned)
+    WHICH    any: the next transaction. alerts: the next one that holds an alert
 
 It ends when its standard input ends, so that none is left behind; SIGTERM is the clean end.
 """
@@ -95,10 +96,12 @@ class Orders:
             self._order = line.split()
         os._exit(1)
 
-    def reach(self, place: str, records: int) -> None:
-        if self._order[1:2] != [place]:
+    def reach(self, place: str, records: int, alerts: int) -> None:
+        order = self._order
+        if order[1:2] != [place] or (order[4] == "alerts" and not alerts):
             return
-        (act, _, after_s, pid), self._order = self._order, []
+        self._order = []
+        act, _, after_s, pid, _ = order
         self._journal.say("act", act=act, place=place, records=records)
         if place == "committing":
             threading.Timer(float(after_s), self._do, (act, int(pid))).start()
@@ -120,26 +123,30 @@ class Ordered(TaskProducer):
         super().__init__(make, name)
         self._journal = journal
         self._orders = orders
-        self._records = 0
+        self._records = self._alerts = 0
         self._offsets: Mapping[Source, int] = {}
 
     def write(self, records: Sequence[Outgoing]) -> None:
         self._records = len(records)
-        self._orders.reach("write", self._records)
+        self._alerts = sum(record.topic.endswith("-alerts") for record in records)
+        self._reach("write")
         super().write(records)
 
     def send_offsets(self, offsets: Mapping[Source, int], group: Any) -> None:
         self._offsets = offsets
-        self._orders.reach("offsets", self._records)
+        self._reach("offsets")
         super().send_offsets(offsets, group)
 
     def commit(self) -> None:
-        self._orders.reach("commit", self._records)
-        self._orders.reach("committing", self._records)
+        self._reach("commit")
+        self._reach("committing")
         super().commit()
-        self._orders.reach("committed", self._records)
+        self._reach("committed")
         task = int(self.name.rpartition("-")[2])
         self._journal.say("committed", task=task, offsets=offsets_text(self._offsets), records=self._records)
+
+    def _reach(self, place: str) -> None:
+        self._orders.reach(place, self._records, self._alerts)
 
 
 class Listening(KafkaTransport):
