@@ -181,6 +181,9 @@ def main() -> None:
         "--keep", type=Path, metavar="FOLDER", help="for journal and logs if something is wrong"
     )
     given = parser.parse_args()
+    possible = {" ".join(kind) for kind in kinds_of_faults(given.tasks, given.brokers)}
+    if other := sorted(set(given.only) - possible):
+        parser.error(f"--only {', '.join(other)}: not with --tasks {given.tasks} --brokers {given.brokers}")
     say = partial(print, flush=True)
     outcome = trial(
         given.seed,

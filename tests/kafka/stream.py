@@ -49,7 +49,7 @@ ABOUT = [
 ]
 ACCEPTED = [("incident=a*",), ("incident=b*", "key=*"), ("monitor=error", "version=", "key=*")]
 FOR_S = (1.0, 60.0, 200.0, 1500.0)
-Acks = Literal["all", "1", "0"]
+Acks = Literal["all", "1"]
 # Of labels per event: how many are written once, and how long after their event, in events.
 LABELLED = 0.9
 LATE = (-40, 500)
