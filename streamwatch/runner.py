@@ -186,9 +186,6 @@ class _Task:
             self.repeatable = False
 
     def process(self, batch: Batch) -> None:
-        if self.late not in (None, batch.late):
-            self.repeatable = False
-        self.late = batch.late
         self.unsaved = True
         output = self.engine.process(batch)
         self.offsets.update(batch.next_offsets())
@@ -362,8 +359,12 @@ class _Loop:
                 part = part.rows(said, len(part))
             if len(part):
                 self.moves(task, part)
+                if task.late not in (None, batch.late):
+                    task.repeatable = False
                 task.process(part)
             self.commit_due(batch.task, task, self.clock())
+        if (task := self.tasks.get(batch.task)) is not None:
+            task.late = batch.late
 
     def lag_of(self, task: int) -> About:
         """Several tasks are behind, and caught up again, each for itself."""

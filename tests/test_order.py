@@ -218,9 +218,21 @@ def test_what_a_replay_would_put_elsewhere_is_counted_as_late_also_at_an_equal_k
     assert (merge.late, merge.overtaken) == (1, 0)
     batch = merge.take(9, ended({A: [], B: []}))
     assert batch is not None
-    assert batch.late == 1
+    assert batch.late > 0
+    late = merge.late
     add(merge, B, 2, [10])
-    assert (merge.late, merge.overtaken) == (2, 1)
+    assert (merge.late, merge.overtaken) == (late + 1, 1)
+
+
+def test_what_is_left_of_late_records_when_a_batch_ends_is_late_in_the_next_one() -> None:
+    merge = Merge(0, [A, B])
+    add(merge, B, 0, [20], arrived=1.0)
+    assert len(rows(merge.take(9, {A: 1.0}))) == 1
+    add(merge, A, 0, [10, 11, 12, 30, 31])
+    late = []
+    while (batch := merge.take(2, ended({A: [], B: []}))) is not None:
+        late.append(batch.late)
+    assert late[0] < late[1] == late[2]
 
 
 def test_what_arrives_with_a_key_below_one_already_taken_is_counted_and_goes_next() -> None:

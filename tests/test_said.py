@@ -161,3 +161,17 @@ def test_state_that_is_due_stays_uncommitted_when_what_goes_before_it_fails() ->
     run(script, WATCH, stop=Stop(), observe=Told(), clock=clock, little_state_bytes=EARLY)
     assert script.commits == []
     assert len(script.refused) == 1
+
+
+def test_late_records_that_are_cut_into_parts_go_with_their_state_all() -> None:
+    """Those of the second part came too late, too, although their batch says it only once."""
+    script = Script([Opened(0, {}, b"", {SOURCE: 0}), bad(1)], [replace(bad(4, 1), late=2)], [])
+    run(
+        script, WATCH, stop=Stop(), observe=Told(), commit_every_s=LATER_S, most_records=2,
+        little_state_bytes=EARLY,
+    )  # fmt: skip
+    assert [(dict(one.offsets), dict(one.said_to)) for one in script.commits] == [
+        ({SOURCE: 0}, {SOURCE: 1}),
+        ({SOURCE: 3}, {}),
+        ({SOURCE: 5}, {}),
+    ]

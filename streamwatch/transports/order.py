@@ -58,6 +58,7 @@ class Merge:
         self.sources: tuple[Source, ...] = tuple(rank)
         self.overtaken = 0
         self.late = late
+        self._late_left = 0
         self._task = task
         self._queues = {source: Queue() for source in self.sources}
         self._rank = {source: rank for rank, source in enumerate(self.sources)}
@@ -86,10 +87,10 @@ class Merge:
         merge_keys = running(timestamps_ms, queue.last_key)
         overtaken = int((merge_keys < self._passed_key).sum())
         self.overtaken += overtaken
-        if self._rank[source] < self._passed_rank:
-            self.late += int((merge_keys <= self._passed_key).sum())
-        else:
-            self.late += overtaken
+        before = self._rank[source] < self._passed_rank
+        late = int((merge_keys <= self._passed_key).sum()) if before else overtaken
+        self.late += late
+        self._late_left += late
         queue.append(Block(offsets, timestamps_ms, merge_keys, keys, values, headers, arrived))
 
     def buffered(self, source: Source) -> int:
@@ -218,6 +219,11 @@ class Merge:
             if count:
                 self._order[rank].advance(count)
         n = len(offsets)
+        if (
+            self._late_left
+        ):  # they go first, and those that are left when a batch ends are late in the next one, too
+            self.late += 1
+            self._late_left = max(0, self._late_left - n)
         return Batch(
             self._task,
             self.sources,

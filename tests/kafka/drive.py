@@ -58,6 +58,7 @@ class Driven:
                     self.values, self.offsets = [], dict(happening.offsets)
                     self.state, self.mark = dict(happening.state), happening.mark
                     self.is_open = True
+                    self.said_to = dict(happening.said_to)
                 case Closed():
                     self.is_open = False
                 case Batch():

@@ -11,14 +11,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 
 from streamwatch.errors import MarkMismatch, PlatformError, StateDamaged, StateForeign, TaskLost
-from streamwatch.records import Source
+from streamwatch.records import Commit, Source
 from streamwatch.transports.base import Closed, Opened
 from streamwatch.transports.kafka import flow, restore
 from streamwatch.transports.kafka.membership import Membership
@@ -587,6 +587,25 @@ def test_mark_and_committed_offsets_that_differ_are_for_a_person_to_choose(
     with driven(settings, resume_from="mark") as worker:
         assert worker.read(6).values == numbered(4, 6)
     assert group_offsets(servers, unique) == [4]
+
+
+@pytest.mark.parametrize(("choice", "kept"), [("mark", {7}), ("committed", set())])
+def test_a_person_who_chooses_the_mark_keeps_what_was_said_ahead_of_it(
+    choice: Literal["mark", "committed"], kept: set[int], broker: SharedBroker, unique: str
+) -> None:
+    """With the group's offsets it is wanted anew."""
+    servers = broker.bootstrap_servers
+    settings = service(servers, unique)
+    write(servers, unique, numbered(0, 10))
+    source = Source(f"{unique}-in", 0)
+    with driven(settings) as worker:
+        worker.read(4).commit([], {"k": b"v"})
+        worker.transport.commit(Commit(0, {source: 4}, said_to={source: 7}))
+    with driven(settings) as worker:
+        assert worker.opened().said_to == {source: 7}
+    set_group_offset(servers, unique, 2)
+    with driven(settings, resume_from=choice) as worker:
+        assert set(worker.opened().said_to.values()) == kept
 
 
 def test_a_commit_that_becomes_visible_late_is_waited_for(broker: SharedBroker, unique: str) -> None:

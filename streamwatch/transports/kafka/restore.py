@@ -98,11 +98,11 @@ def restore(
     known = dict(mark.positions) if mark else {}
     if different and resume_from == "committed":
         known.update(committed)
-    positions, lost = yield from begin(config, sources, known, ends, clock)
+    positions, lost, last = yield from begin(config, sources, known, ends, clock)
     marked = {**known, **positions, **{source: known.get(source, 0) for source in lost}}
     chosen = bool(different) or mark is None or mark.positions != marked
-    said = mark.said if mark and not different else {}
-    said_to = {source: offset for source, offset in said.items() if offset > positions.get(source, offset)}
+    said = {} if mark is None or (different and resume_from == "committed") else mark.said
+    said_to = to_repeat(said, known, positions, last)
     return Restored(state, engine, parts, {**known, **positions}, marked, lost, said_to, chosen)
 
 
@@ -223,14 +223,38 @@ def disagreement(
     }
 
 
+def to_repeat(
+    said_to: Mapping[Source, int],
+    known: Mapping[Source, int],
+    positions: Mapping[Source, int],
+    last: Mapping[Source, int],
+) -> dict[Source, int]:
+    """`said_to` where there is something to repeat. Offsets from a partition's end on are of records that are not
+    there any more, and of others that will come; a partition that ends before where we were is another one.
+
+    >>> a = Source("t", 0)
+    >>> to_repeat({a: 9}, {a: 5}, {a: 5}, {a: 20}), to_repeat({a: 9}, {a: 5}, {a: 5}, {a: 7})
+    ({Source(topic='t', partition=0): 9}, {Source(topic='t', partition=0): 7})
+    >>> to_repeat({a: 9}, {a: 5}, {a: 0}, {a: 3}), to_repeat({a: 9}, {a: 5}, {a: 12}, {a: 20})
+    ({}, {})
+    """
+    return {
+        source: min(offset, last[source])
+        for source, offset in said_to.items()
+        if source in positions
+        and known.get(source, 0) <= last[source]
+        and min(offset, last[source]) > positions[source]
+    }
+
+
 def begin(
     config: Config,
     sources: frozenset[Source],
     known: Mapping[Source, int],
     ends: Ends,
     clock: Callable[[], float],
-) -> Steps[tuple[dict[Source, int], dict[Source, int]]]:
-    """Where each partition begins, and how many offsets are lost where the next record is gone.
+) -> Steps[tuple[dict[Source, int], dict[Source, int], Mapping[Source, int]]]:
+    """Where each partition begins, how many offsets are lost where the next record is gone, and where each ends.
 
     1. A topic that the mark does not know begins at `start`, as at the very first start.
     2. A new partition of a topic that the mark knows begins at 0: nothing of it was seen.
@@ -259,7 +283,7 @@ def begin(
             lost[source] = position - last[source]
             position = fresh
         positions[source] = position
-    return positions, lost
+    return positions, lost, last
 
 
 def _mismatch_text(config: Config, place: Source, different: Mapping[Source, tuple[int | None, int]]) -> str:

@@ -121,7 +121,7 @@ class Task:
             return f"another worker committed for it ({', '.join(map(str, different))})"
         known = {**self._committed, **self.flow.positions}
         new = frozenset(sources - known.keys())
-        positions, lost = yield from begin(self._config, new, known, self._clients.ends, self._clock)
+        positions, lost, _ = yield from begin(self._config, new, known, self._clients.ends, self._clock)
         if lost:
             return "the first records of a new partition are gone"
         self.flow.begin(sources, {**known, **positions})
