@@ -79,6 +79,10 @@ class Conditions:
         """Whether it was said, or accepted, and is not over."""
         return about in self.standing or about in self._accepted
 
+    def of_inputs(self) -> list[About]:
+        """What is so of the inputs, accepted or not."""
+        return sorted(about for about in (*self.standing, *self._accepted) if about.kind in INPUTS)
+
     def blind(
         self, about: About, reason: str, time_s: float, what: str, unseen: Unseen | None = None
     ) -> list[Alert]:

@@ -83,6 +83,10 @@ class Early:
         self._lane.pop(surplus)
         return surplus
 
+    @property
+    def pending_bytes(self) -> int:
+        return self._lane.pending_bytes
+
     def changes(self) -> dict[str, bytes | None]:
         """As `Ledger.changes`."""
         return self._lane.changes()

@@ -18,7 +18,7 @@ from streamwatch import conditions
 from streamwatch.alerts import Alert, Labels, Severity
 from streamwatch.commands import command
 from streamwatch.compose import Composer
-from streamwatch.conditions import INPUTS, About, Conditions, Kind
+from streamwatch.conditions import About, Conditions, Kind
 from streamwatch.config import Config
 from streamwatch.control import STATE_KEY, Control
 from streamwatch.decode import Decoder
@@ -238,7 +238,7 @@ class Engine:
     @property
     def pending_bytes(self) -> int:
         """About how much of state `changes` will give."""
-        return self._ledger.pending_bytes
+        return self._ledger.pending_bytes + (0 if self._join is None else self._join.pending_bytes)
 
     def changes(self) -> dict[str, bytes | None]:
         """State that changed since the last call, by key; None = deleted. To be committed with the alerts."""
@@ -348,8 +348,8 @@ class Engine:
         return self._notices.on_clock(now_s)
 
     def blind_inputs(self) -> list[About]:
-        """What stands of what `on_input` was told."""
-        return [about for about in sorted(self._conditions.standing) if about.kind in INPUTS]
+        """What `on_input` was told and has not been told the end of."""
+        return self._conditions.of_inputs()
 
     def on_input(self, about: About, blind: bool, detail: str, now_s: float) -> list[Alert]:
         """What the transport tells of its inputs; as `on_clock`."""

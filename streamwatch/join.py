@@ -395,6 +395,11 @@ class Join:
 
     # ---- state
 
+    @property
+    def pending_bytes(self) -> int:
+        """As `Ledger.pending_bytes`."""
+        return self._early.pending_bytes + sum(model.lane.pending_bytes for model in self._models.values())
+
     def changes(self) -> dict[str, bytes | None]:
         """As `Ledger.changes`."""
         changed: dict[str, bytes | None] = dict.fromkeys(self._dropped)

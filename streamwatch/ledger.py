@@ -93,7 +93,12 @@ class Ledger:
         """Note when what stands on the watcher is due. A note that is not true any more is dropped when its time comes,
         or when there are too many: of models without end each leaves some."""
         if len(self._due) > self._room:
-            self._due = [note for note in self._due if self._noted(note) is not None]
+            notes, self._due = self._due, []
+            for note in notes:
+                if self._noted(note) is None:
+                    self._dropped(note)
+                else:
+                    self._due.append(note)
             heapq.heapify(self._due)
             self._room = max(NOTES, 2 * len(self._due))
         for due_s, about in watcher.due():
@@ -107,9 +112,13 @@ class Ledger:
         """What is due up to a stream time, by time, stream key and monitor: (when, stream, watcher, about what)."""
         while self._due and self._due[0][0] <= until_s:
             note = heapq.heappop(self._due)
-            due_s, (*_, about), _, key = note
+            due_s, (*_, about), *_ = note
             found = self._noted(note)
             if found is not None:
                 yield due_s, *found, about
-            if about == WARM_UP and (stream := self.streams.get(key)) is not None:
-                stream.warm_by_s = min(other.warm_by_s for other in stream.watchers.values())
+            self._dropped(note)
+
+    def _dropped(self, note: Note) -> None:
+        _, (*_, about), _, key = note
+        if about == WARM_UP and (stream := self.streams.get(key)) is not None:
+            stream.warm_by_s = min(other.warm_by_s for other in stream.watchers.values())

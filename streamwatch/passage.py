@@ -165,22 +165,22 @@ class Passage:
             if (code := int(cut.codes[row])) >= 0 and self._plan.entries(cut.keys[code])
         }
         surplus = len(streams) + len(here - streams.keys()) - self._limit
-        gone: list[StreamKey] = []
-        kept: list[tuple[float, Order, StreamKey]] = []
+        gone: dict[StreamKey, None] = {}
+        kept: dict[StreamKey, tuple[float, Order, StreamKey]] = {}
         while len(gone) < surplus and self._silent:
             last_s, order, key = heapq.heappop(self._silent)
             stream = streams.get(key)
-            if stream is None:
+            if stream is None or key in gone or key in kept:  # who went and came back stands there twice
                 continue
             if stream.trail.last_s != last_s:
                 heapq.heappush(self._silent, (stream.trail.last_s, order, key))
             elif key in here:
-                kept.append((last_s, order, key))
+                kept[key] = last_s, order, key
             else:
-                gone.append(key)
-        for entry in kept:
+                gone[key] = None
+        for entry in kept.values():
             heapq.heappush(self._silent, entry)
-        return gone
+        return list(gone)
 
     def _next_retired(self, start: int) -> int:
         """The first row from `start` on that is an event of another version of a model, at least `retire_after`
@@ -297,15 +297,13 @@ class Passage:
                 if few and self._plan.hold(stream, events, self._readings):
                     continue
                 for watcher, reading, of_signal in self._plan.reads(stream, events, outcomes, self._readings):
+                    if watcher.warmup is not None and watcher.warmup.began_s is None and not watcher.late:
+                        self._begin(stream, int(of_signal[0]))  # the first value of a feature
                     mine = self._not_skipped(watcher, of_signal) if watcher.applied.skips else of_signal
                     if not len(mine):
                         continue
                     self._touched[id(watcher)] = watcher
                     if watcher.warmup is not None:
-                        if (
-                            watcher.warmup.began_s is None and not watcher.late
-                        ):  # the first value of a feature
-                            self._begin(stream, int(of_signal[0]))
                         warming.append(watcher.warmup)
                     for item in watcher.read(reading, self._events.time_s, mine):
                         order = (item.row, _about(item), stream.order, watcher.position, watcher.label)

@@ -185,9 +185,9 @@ def on_detection(
     """Rules 1 to 7."""
     change = found.after.mean - found.before.mean
     if policy.direction not in ("both", found.direction):
-        return Decision(None, "other direction", now_s), drift
+        return Decision(None, "other direction", now_s), _cold(drift)
     if abs(change) < policy.ignored_below(found.before.mean):
-        return Decision(None, "small", now_s), drift
+        return Decision(None, "small", now_s), _cold(drift)
     if drift is None:
         begun = Drift(found.before, found.after, found.onset_time_s, now_s, now_s)
         return Decision("firing", "first", now_s), begun
@@ -204,6 +204,11 @@ def on_detection(
         return Decision(None, "known", now_s), replace(drift, detected_s=now_s, warm_s=COLD)
     after = replace(drift, said=found.after, said_s=now_s, detected_s=now_s, warm_s=COLD)
     return Decision("firing", reason, now_s), after
+
+
+def _cold(drift: Drift | None) -> Drift | None:
+    """After a detection that is none to speak of the detector begins anew all the same."""
+    return None if drift is None else replace(drift, warm_s=COLD)
 
 
 def drift_due_s(policy: Policy, drift: Drift, settle_s: float) -> float:

@@ -410,3 +410,27 @@ def test_what_senders_write_makes_no_alert_that_is_too_large():
     for alert in alerts:
         assert len(alert.message().value or b"") <= LARGEST
         assert [evidence.sample_ids for evidence in alert.data.evidence] == [()]
+
+
+def test_who_goes_and_comes_back_in_one_batch_is_evicted_once():
+    def at(seconds: float, model: str, version: str = "1") -> dict[str, object]:
+        more = {"model_version": version, "features": {"country": "DE"}}
+        return event(START_S + seconds, model=model, prediction=1, **more)
+
+    of = config(
+        monitor("a", "prediction", by=[["country"]], per="version"),
+        versions={"retire_after": "5m"},
+        max_stream_keys=4,
+        sight={"silence": "0s"},
+    )
+    events = [
+        at(0, "b"), at(1, "a"), at(2, "a", "2"), at(400, "a", "2"), at(401, "a"), at(402, "a", "2"), at(403, "q"),
+    ]  # fmt: skip
+    evicted = []
+    for size in (1, len(events)):
+        engine = Engine(of)
+        evicted.append(
+            [key for one in batches(events, [size] * len(events)) for key in engine.process(one).evicted]
+        )
+    assert evicted[0] == evicted[1]
+    assert len(evicted[0]) == len(set(evicted[0])) == 4

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from pydantic import ValidationError
 
@@ -198,3 +200,13 @@ def test_a_reminder_that_is_due_moves_on(repeat_every):
         assert decision is not None
         assert drift is not None
         assert drift_due_s(policy, drift, settle_s(policy, drift)) > due_s
+
+
+@pytest.mark.parametrize(
+    ("policy", "found"),
+    [(Policy(direction="up"), change(0.3, 0.1)), (Policy(ignore_below=0.25), change(0.1, 0.3))],
+)
+def test_what_is_no_alert_lets_the_detector_begin_anew_all_the_same(policy, found):
+    """Until it can detect something again, that it finds nothing is no quiet (rule 8)."""
+    _, after = on_detection(policy, replace(OPEN, warm_s=5.0), found, NOW)
+    assert after == OPEN

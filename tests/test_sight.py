@@ -253,3 +253,19 @@ def test_marks_of_what_is_blind_do_not_depend_on_batches_nor_restarts():
             store.take(engine)
             engine = store.engine(watch())
         assert [one.message().value for one in alerts] == [one.message().value for one in whole]
+
+
+def test_what_was_accepted_of_the_inputs_still_has_its_end_after_a_restart():
+    """Who would tell it may be gone; the next one is told."""
+    of = watch()
+    engine = Engine(of)
+    engine.process(mixed([event(START_S, score=0.5)]))
+    lag = About("lag")
+    engine.on_input(lag, True, "behind", START_S)
+    engine.process(mixed([Accept(id="a-1", author="a", reason="r", match=("signal=lag",))], 1))
+    state = {key: value for key, value in engine.changes().items() if value is not None}
+    again = Engine.restore(of, 0, state, engine.mark())
+    assert again.blind_inputs() == [lag]
+    assert again.on_input(lag, False, "caught up", START_S + 60) == []
+    assert again.blind_inputs() == []
+    assert [one.data.reason for one in again.on_input(lag, True, "behind", START_S + 120)] == ["lag"]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from streamwatch import ledger
 from streamwatch.alerts import Alert, rfc3339
 from streamwatch.commands import Accept, End, Pause
 from streamwatch.config import Config
@@ -364,3 +365,35 @@ def test_rows_that_wait_to_be_read_are_counted():
     cut = [one for part in batches(events, itertools.repeat(130)) for one in engine.process(part).alerts]
     assert [one.message().value for one in cut] == whole
     assert len(whole) == 200
+
+
+@pytest.mark.parametrize("size", [1, 5, 100])
+def test_a_feature_whose_first_value_is_skipped_begins_with_it_in_any_batch(size):
+    pause = Pause(
+        id="pause-1", author="a", reason="r", match=("monitor=f",),
+        from_=rfc3339(START_S + HOUR), to=rfc3339(START_S + 5 * HOUR),
+    )  # fmt: skip
+    items = [at(0), pause]
+    items += [at(hour, **({"features": {"amount": 1.0}} if 2 <= hour < 12 else {})) for hour in range(2, 60)]
+    engine, found = Engine(config(monitor("f", "feature", of="all", **ON), **OFF)), []
+    rows = mixed(items)
+    for start in range(0, len(items), size):
+        found += engine.process(rows.rows(start, min(len(items), start + size))).alerts
+    assert [(reason, hours) for _, reason, _, hours in said(found)][:1] == [("warm-up", 29.0)]
+
+
+def test_of_notes_that_are_dropped_before_their_time_none_is_waited_for(monkeypatch):
+    """Else rows of that stream would be read one by one for ever."""
+    monkeypatch.setattr(ledger, "NOTES", 8)
+    engine = Engine(config(monitor("a", "score", warm_in="1d"), **OFF))
+    engine._ledger._room = 8
+    events = [at(n / 3600, model) for model in "abcdefghijklmnopqrst" for n in range(40)]
+    for one in batches(events, [40] * 20):
+        engine.process(one)
+    for stream in engine._ledger.streams.values():
+        for watcher in stream.watchers.values():
+            assert watcher.detector.warm
+    engine.process(mixed([at(1, "z")]))
+    known = {note[3] for note in engine._ledger._due}
+    for key, stream in engine._ledger.streams.items():
+        assert key in known or stream.warm_by_s == float("inf")
