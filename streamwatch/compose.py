@@ -27,6 +27,7 @@ from streamwatch.alerts import (
 from streamwatch.config import Config, plain
 from streamwatch.detectors.base import Detection
 from streamwatch.events import StreamKey
+from streamwatch.labels import read_later_s
 from streamwatch.policy import Decision, Drift, Look, Warmth, is_open
 from streamwatch.trail import Trail
 from streamwatch.watcher import BLIND, Watcher, drift_name
@@ -39,6 +40,7 @@ class Composer:
     """Writes alerts in the name of one config."""
 
     def __init__(self, config: Config) -> None:
+        self._config = config
         self.source = config.source
         self.sight = config.sight
         self.made_by = MadeBy(streamwatch=__version__, config=config.digest)
@@ -78,9 +80,14 @@ class Composer:
             )
             direction = "up" if drift.said.mean >= drift.before.mean else "down"
         onset: Onset | None = None
+        # What a trail has read it knows by the time of reading, and of late labels that is later than the prediction's.
+        later_s = 0.0
+        if watcher.late and labels is not None:
+            spec = self._config.spec(key.model).labels
+            later_s = read_later_s(spec, labels.read, labels.median_delay_s)
         if isinstance(found, Detection):
             onset = Onset(time=rfc3339(found.onset_time_s), uncertain_s=found.onset_uncertain_s)
-            evidence, cut = trail.evidence(found.onset_time_s)
+            evidence, cut = trail.evidence(found.onset_time_s + later_s)
         elif before is not None:
             onset, evidence, cut = before.data.onset, before.data.evidence, before.data.evidence_cut
         else:

@@ -23,6 +23,9 @@ from streamwatch.units import Seconds, Share
 Hashes = npt.NDArray[np.uint64]
 
 
+ONE_OF_THOUSAND: Final = 0.001
+
+
 class LabelsSpec(BaseModel):
     """How the labels of a model come, and when their outcomes are read."""
 
@@ -46,9 +49,24 @@ class LabelsSpec(BaseModel):
     most: int = Field(
         1_000_000, ge=1000, description="predictions that wait at most; the oldest leave sooner, announced"
     )
-    min_coverage: Share = Field(
-        0.0, description="blind when a smaller share of the last 1,000 predictions had a label; 0: never"
+    min_coverage: Share | None = Field(
+        None,
+        description="blind when a smaller share of the last 1,000 predictions had a label; 0: never; default: when "
+        "none had, and never where `absent_means` is a class",
     )
+
+    @property
+    def least_coverage(self) -> Share:
+        if self.min_coverage is not None:
+            return self.min_coverage
+        return ONE_OF_THOUSAND if self.absent_means == "drop" else 0.0
+
+
+def read_later_s(spec: LabelsSpec | None, read: str, median_delay_s: float | None) -> float:
+    """How much later than its prediction an outcome is read: exactly, or by the median of how late labels were."""
+    if spec is None or read == "inline":
+        return 0.0
+    return spec.wait if read == "matured" else median_delay_s or 0.0
 
 
 # ---- ids as hashes

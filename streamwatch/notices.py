@@ -157,9 +157,13 @@ class Notices:
         assert self._join is not None
         alerts: list[Alert] = []
         coverage, share = About("coverage", look.model), 1.0 - look.unlabelled / look.of
-        if share < spec.min_coverage:
-            unseen = Unseen(count=look.unlabelled, of=look.of, limit=1.0 - spec.min_coverage)
-            what = f"only {share:.1%} of the last {look.of:,} predictions of {look.model} had a label"
+        least = spec.least_coverage
+        if share < least and look.of * least >= 1:  # of fewer nobody can tell
+            unseen = Unseen(count=look.unlabelled, of=look.of, limit=1.0 - least)
+            what = (
+                f"only {share:.1%} of the last {look.of:,} predictions of {look.model} had a label, and the limit is "
+                f"{least:.3g}: do labels still come, and within `wait`?"
+            )
             alerts += self._conditions.blind(coverage, "few labels", now_s, what, unseen)
         else:
             what = f"{share:.1%} of the last {look.of:,} predictions of {look.model} had a label"

@@ -11,6 +11,7 @@ import pytest
 from streamwatch.alerts import Alert
 from streamwatch.config import Config
 from streamwatch.engine import Engine
+from streamwatch.trail import CHECKPOINT_EVERY
 from tests.build import START_S, config, event, life, mixed, monitor
 from tests.test_engine import Store
 
@@ -73,9 +74,21 @@ def test_evidence_of_an_outcome_is_the_prediction():
     assert evidence.sample_ids == ()
 
 
+@pytest.mark.parametrize("read", ["matured", "arrival"])
+def test_evidence_of_outcomes_begins_about_where_their_predictions_changed(read):
+    items = told(6000, 4000, delay=500)
+    (alert,) = process(late(read=read), items)
+    (evidence,) = alert.data.evidence
+    changed = next(n for n, item in enumerate(items) if item.get("event_id") == "e4000")
+    assert changed - 2 * 2 * CHECKPOINT_EVERY <= evidence.first <= changed
+    assert changed < evidence.last < changed + 1000
+
+
 def test_what_absent_labels_mean_is_read_at_maturity():
     items = told(2500, 1000, share=0.0)
-    assert process(late(absent_means="drop"), items) == []
+    (blind,) = process(late(absent_means="drop"), items)
+    assert blind.data.reason == "few labels"
+    assert process(late(absent_means="drop", min_coverage=0), items) == []
     engine = Engine(late(absent_means=0))
     engine.process(mixed(items))
     assert engine.gauges()[0].level == 1.0  # prediction 1, label 0

@@ -162,7 +162,7 @@ def test_few_labels_are_blind_and_more_are_seeing_again():
 
 
 def test_a_full_label_buffer_is_told_and_its_end_too():
-    of = late(wait="10d", most=1000)
+    of = late(wait="10d", most=1000, min_coverage=0)
     engine = Engine(of)
     burst = [event(START_S + i, event_id=f"e{i}", prediction=1) for i in range(1500)]
     first = [one for one in engine.process(mixed(burst)).alerts if one.data.monitor == "service"]

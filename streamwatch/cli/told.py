@@ -10,13 +10,13 @@ from dataclasses import replace as changed
 
 import msgspec
 
-from streamwatch.alerts import Alert, AlertData
+from streamwatch.alerts import Alert
 from streamwatch.cli.plot import Marks, plot
 from streamwatch.cli.tail import line
-from streamwatch.config import Config
 from streamwatch.engine import Engine
 from streamwatch.events import StreamKey
 from streamwatch.journal import Journal
+from streamwatch.labels import read_later_s
 from streamwatch.observer import Silent, Work
 from streamwatch.transports.base import Progress
 from streamwatch.windows import moment_s
@@ -78,18 +78,14 @@ def plotted(alert: Alert, engines: Iterable[Engine], plain: bool) -> list[str]:
                     moment_s(alert.time),
                     (data.change.from_, data.change.from_n),
                     (data.change.to, data.change.to_n),
-                    _later_s(engine.config, data),
+                    0.0
+                    if data.labels is None
+                    else read_later_s(
+                        engine.config.spec(data.model).labels, data.labels.read, data.labels.median_delay_s
+                    ),
                 )
                 return plot(sketch.buckets(), marks, plain=plain)
     return []  # its stream has gone: retired, or evicted
-
-
-def _later_s(config: Config, data: AlertData) -> float:
-    """How much later than its prediction a value was read: exactly, or by the median of how late labels were."""
-    spec = config.spec(data.model).labels
-    if data.labels is None or spec is None or data.labels.read == "inline":
-        return 0.0
-    return spec.wait if data.labels.read == "matured" else data.labels.median_delay_s or 0.0
 
 
 class Told(Journal):
