@@ -30,10 +30,11 @@ from typing import get_args
 
 from streamwatch.config import Tasks
 from tests.cluster import Cluster
+from tests.kafka.differences import differences
 from tests.kafka.inject import Injector
 from tests.kafka.schedule import kinds_of_faults, schedule
 from tests.kafka.stream import PARTITIONS, SERVICE, Acks, Writer, create_topics, suite_config
-from tests.kafka.verdict import commanded, differences, live, processed, stored, undisturbed, unkept, written
+from tests.kafka.verdict import commanded, live, processed, stored, undisturbed, unkept, written
 from tests.kafka.violations import RULES
 from tests.kafka.workers import BrokenError, Workers
 

@@ -14,8 +14,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import msgspec
-
 from streamwatch import conditions
 from streamwatch.config import Config
 from streamwatch.control import STATE_KEY
@@ -37,7 +35,6 @@ from tests.build import START_S, batch, event
 from tests.kafka.stream import checksum, partition_of
 from tests.topics import read_committed
 
-SHOWN = 10
 COMMANDED = ("accepted", "silenced", "unsilenced")
 
 
@@ -188,71 +185,3 @@ def _late(config: Config, task: int) -> Batch:
     at_s = START_S + 30 * 86_400.0
     one = batch([event(at_s, event_id="last", model=f"last-{task}", prediction=0)], offset=10**9)
     return replace(one, task=task, sources=(Source(config.input_topics[0], task),))
-
-
-def differences(expected: Ends, found: Ends) -> list[str]:
-    """One line for each thing that is not as it would be undisturbed; none if all is equal."""
-    if expected.keys() != found.keys():
-        return [f"tasks: expected {sorted(expected)}, found {sorted(found)}"]
-    many = len(expected) > 1
-    return [
-        f"task {task}: {line}" if many else line
-        for task in sorted(expected)
-        for line in _differences(expected[task], found[task])
-    ]
-
-
-def _differences(expected: End, found: End) -> list[str]:
-    return [
-        *_messages("alerts", expected.alerts, found.alerts),
-        *_messages("dead letters", expected.dead_letters, found.dead_letters),
-        *_state(expected.state, found.state),
-        *([] if dict(expected.offsets) == dict(found.offsets) else
-          [f"offsets: expected {dict(expected.offsets)}, found {dict(found.offsets)}"]),
-    ]  # fmt: skip
-
-
-def _messages(what: str, expected: Sequence[Message], found: Sequence[Message]) -> list[str]:
-    if list(expected) == list(found):
-        return []
-    wanted, got = Counter(expected), Counter(found)
-    missing = list((wanted - got).elements())
-    again = [message for message in (got - wanted).elements() if message in wanted]
-    unknown = [message for message in (got - wanted).elements() if message not in wanted]
-    head = (
-        f"{what}: {len(expected)} expected, {len(found)} found; {len(missing)} missing, "
-        f"{len(again)} twice, {len(unknown)} unknown"
-    )
-    if not (missing or again or unknown):
-        place = next(i for i, (a, b) in enumerate(zip(expected, found, strict=True)) if a != b)
-        return [f"{head}, in another order from number {place} on: {_name(found[place])}"]
-    groups = (("missing", missing), ("twice", again), ("unknown", unknown))
-    return [head] + [f"  {word}: {_name(message)}" for word, some in groups for message in some[:SHOWN]]
-
-
-def _name(message: Message) -> str:
-    try:
-        body = json.loads(message.value or b"null")
-        fields = ("id", "type", "subject", "time", "topic", "partition", "offset", "reason")
-        return str({name: body[name] for name in fields if name in body})
-    except (ValueError, TypeError):
-        return repr(message)[:300]
-
-
-def _state(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
-    gone, new = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
-    # As msgpack, because a NaN is not equal to itself.
-    other = [
-        name
-        for name in sorted(expected.keys() & found.keys())
-        if _plain(expected[name]) != _plain(found[name])
-    ]
-    lines = [f"state: missing {gone[:SHOWN]}"] if gone else []
-    lines += [f"state: not expected {new[:SHOWN]}"] if new else []
-    return lines + [
-        f"state of {name}: expected {expected[name]}, found {found[name]}"[:600] for name in other[:SHOWN]
-    ]
-
-
-def _plain(value: Any) -> bytes:
-    return msgspec.msgpack.encode(value, order="deterministic")
