@@ -32,10 +32,11 @@ from streamwatch.transports.order import kinds
 from streamwatch.transports.recorded import record_line
 from tests.broker import wait_until
 from tests.conftest import SharedBroker
+from tests.kafka.differences import differences
 from tests.kafka.drive import config
 from tests.kafka.loop import run_until
 from tests.kafka.stream import PARTITIONS, closing, create_topics, endless, kinds_of, suite_config
-from tests.kafka.verdict import _by_task, differences, live, processed, stored, undisturbed
+from tests.kafka.verdict import _by_task, live, processed, stored, undisturbed
 from tests.topics import Written, create_topic, produce, read_committed
 
 N = 3_000
