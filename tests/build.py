@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from streamwatch.commands import Command
 from streamwatch.config import Config, Monitor
 from streamwatch.records import Batch, Source
 from streamwatch.signals import Signal
+
+T = TypeVar("T")
 
 START_S = 1_760_000_000.0
 
@@ -87,14 +89,25 @@ def mixed(items: Sequence[dict[str, Any] | Command], offset: int = 0) -> Batch:
 
 def batches(events: Sequence[dict[str, Any]], sizes: Iterable[int], partitions: int = 1) -> Iterator[Batch]:
     """The same events in batches of the given sizes; what is left over is one more batch."""
+    for start, part in _parts(events, sizes):
+        yield batch(part, start, partitions)
+
+
+def mixed_batches(items: Sequence[dict[str, Any] | Command], sizes: Iterable[int]) -> Iterator[Batch]:
+    """The same of events, labels and commands."""
+    for start, part in _parts(items, sizes):
+        yield mixed(part, start)
+
+
+def _parts(items: Sequence[T], sizes: Iterable[int]) -> Iterator[tuple[int, Sequence[T]]]:
     start = 0
     for size in sizes:
-        if start >= len(events):
+        if start >= len(items):
             return
-        yield batch(events[start : start + size], start, partitions)
+        yield start, items[start : start + size]
         start += size
-    if start < len(events):
-        yield batch(events[start:], start, partitions)
+    if start < len(items):
+        yield start, items[start:]
 
 
 def life(n: int, seed: int = 1) -> list[dict[str, Any]]:

@@ -34,6 +34,9 @@ class SharedBroker:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell ignores it for what it starts in the background, and so would the processes that tests interrupt.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     given = getattr(config, "workerinput", None)
     if given is None:
         config.stash[SESSION] = Path(tempfile.mkdtemp(prefix="streamwatch-tests-"))

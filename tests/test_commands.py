@@ -13,10 +13,10 @@ from streamwatch.alerts import Alert, rfc3339
 from streamwatch.commands import Accept, Command, End, Verdict, command
 from streamwatch.config import Config
 from streamwatch.control import MOST_IN_FORCE
-from streamwatch.engine import Engine, Output
+from streamwatch.engine import Engine
 from streamwatch.errors import SenderError
 from streamwatch.times import epoch_s
-from tests.build import START_S, config, event, life, mixed, monitor
+from tests.build import START_S, config, event, life, mixed, mixed_batches, monitor
 from tests.talk import pause, silence, spoken
 from tests.test_engine import Store, everything
 
@@ -408,16 +408,9 @@ WINDOWS = [
 def lived(
     of: Config, items: Sequence[Item], sizes: Sequence[int], restart: bool
 ) -> tuple[list[bytes], dict[str, bytes]]:
-    store, alerts, start = Store(), [], 0
-    engine = store.engine(of)
-    for size in sizes:
-        output: Output = engine.process(mixed(items[start : start + size], start))
-        alerts += output.alerts
-        start += size
-        if restart:
-            store.take(engine)
-            engine = store.engine(of)
-    store.take(engine)
+    store = Store()
+    outputs = store.live(of, mixed_batches(items, sizes), restart)
+    alerts = [alert for output in outputs for alert in output.alerts]
     return [alert.message().value or b"" for alert in alerts], store.state
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
 
-from streamwatch.alerts import LARGEST, Alert
+from streamwatch.alerts import LARGEST
 from streamwatch.config import Config
-from streamwatch.engine import Engine
+from streamwatch.engine import Engine, Output
 from streamwatch.errors import StateDamaged, StateError, StateForeign
 from streamwatch.records import Batch
 from tests.build import START_S, batch, batches, config, event, life, monitor
@@ -62,19 +63,22 @@ class Store:
     def engine(self, config: Config) -> Engine:
         return Engine.restore(config, 0, self.state, self.mark)
 
+    def live(self, config: Config, parts: Iterable[Batch], restart: bool = False) -> Iterator[Output]:
+        """What each batch gives; with a restart after every one, if told. At the end the state is here."""
+        engine = self.engine(config)
+        for part in parts:
+            yield engine.process(part)
+            if restart:
+                self.take(engine)
+                engine = self.engine(config)
+                assert engine.restored.alerts == ()
+        self.take(engine)
+
 
 def run(config: Config, parts: Any, restart: bool = False) -> tuple[list[bytes], dict[str, bytes]]:
     """All alerts as they are written, and the state at the end; with a restart after every batch, if told."""
     store = Store()
-    engine = store.engine(config)
-    alerts: list[Alert] = []
-    for part in parts:
-        alerts += engine.process(part).alerts
-        if restart:
-            store.take(engine)
-            engine = store.engine(config)
-            assert engine.restored.alerts == ()
-    store.take(engine)
+    alerts = [alert for output in store.live(config, parts, restart) for alert in output.alerts]
     return [alert.message().value or b"" for alert in alerts], store.state
 
 

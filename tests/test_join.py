@@ -222,7 +222,7 @@ SPECS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize(
     ("seed", "labels"),
-    enumerate(SPECS),
+    list(enumerate(SPECS)),
     ids=[" ".join(map(str, spec.values())) or "plain" for spec in SPECS],
 )
 def test_a_join_reads_what_its_rules_say_whatever_batches_and_restarts(labels, seed):

@@ -13,7 +13,7 @@ from streamwatch.config import Config
 from streamwatch.engine import Engine
 from streamwatch.errors import StateDamaged
 from streamwatch.segments import PREFIX, Segments, Slicing
-from tests.build import START_S, batch, batches, config, event, mixed, monitor
+from tests.build import START_S, batch, batches, config, event, mixed, mixed_batches, monitor
 from tests.test_engine import Store
 from tests.test_late_labels import INPUTS
 
@@ -225,20 +225,11 @@ def life(n: int, seed: int) -> list[Any]:
 
 
 def run(of: Config, items: Sequence[Any], sizes: Sequence[int], restart: bool) -> tuple[Any, ...]:
-    store, start, alerts, pooled, gone = Store(), 0, list[Any](), list[Any](), list[Any]()
-    engine = store.engine(of)
-    for size in itertools.cycle(sizes):
-        if start >= len(items):
-            break
-        output = engine.process(mixed(items[start : start + size], start))
+    store, alerts, pooled, gone = Store(), list[Any](), list[Any](), list[Any]()
+    for output in store.live(of, mixed_batches(items, itertools.cycle(sizes)), restart):
         alerts += [one.message().value for one in output.alerts]
         pooled += output.pooled
         gone += output.evicted
-        start += size
-        if restart:
-            store.take(engine)
-            engine = store.engine(of)
-    store.take(engine)
     kept = {key: value for key, value in store.state.items() if key.startswith((PREFIX, "stream:"))}
     return alerts, pooled, gone, kept
 

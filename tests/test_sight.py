@@ -15,7 +15,7 @@ from streamwatch.conditions import About
 from streamwatch.config import Config
 from streamwatch.engine import Engine
 from streamwatch.times import epoch_s
-from tests.build import START_S, batch, batches, config, event, mixed, monitor
+from tests.build import START_S, batch, batches, config, event, mixed, mixed_batches, monitor
 from tests.test_engine import Store
 from tests.test_late_labels import late, told
 
@@ -200,13 +200,8 @@ def test_silence_does_not_depend_on_batches_nor_restarts(keys):
         ("blind", "often"),
     }
     for size, restart in ((1, False), (7, True), (100, False), (333, True)):
-        store, alerts = Store(), []
-        engine = store.engine(of)
-        for part in batches(events, itertools.repeat(size)):
-            alerts += engine.process(part).alerts
-            if restart:
-                store.take(engine)
-                engine = store.engine(of)
+        outputs = Store().live(of, batches(events, itertools.repeat(size)), restart)
+        alerts = [one for output in outputs for one in output.alerts]
         assert [one.message().value for one in alerts] == [one.message().value for one in whole]
 
 
@@ -246,12 +241,8 @@ def test_marks_of_what_is_blind_do_not_depend_on_batches_nor_restarts():
     whole = Engine(watch()).process(mixed(items)).alerts
     assert {("silenced", True), ("unsilenced", False), ("silent", True)} <= set(marked(whole))
     for size in (1, 50):
-        store, alerts = Store(), []
-        engine = store.engine(watch())
-        for start in range(0, len(items), size):
-            alerts += engine.process(mixed(items[start : start + size], start)).alerts
-            store.take(engine)
-            engine = store.engine(watch())
+        outputs = Store().live(watch(), mixed_batches(items, itertools.repeat(size)), restart=True)
+        alerts = [one for output in outputs for one in output.alerts]
         assert [one.message().value for one in alerts] == [one.message().value for one in whole]
 
 
