@@ -80,13 +80,10 @@ class Composer:
             )
             direction = "up" if drift.said.mean >= drift.before.mean else "down"
         onset: Onset | None = None
-        # What a trail has read it knows by the time of reading, and of late labels that is later than the prediction's.
-        later_s = 0.0
-        if watcher.late and labels is not None:
-            spec = self._config.spec(key.model).labels
-            later_s = read_later_s(spec, labels.read, labels.median_delay_s)
         if isinstance(found, Detection):
             onset = Onset(time=rfc3339(found.onset_time_s), uncertain_s=found.onset_uncertain_s)
+            # A trail knows the times of reading, and late labels are read later than their predictions came.
+            later_s = read_later_s(self._config.spec(key.model).labels, labels)
             evidence, cut = trail.evidence(found.onset_time_s + later_s)
         elif before is not None:
             onset, evidence, cut = before.data.onset, before.data.evidence, before.data.evidence_cut

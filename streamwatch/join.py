@@ -76,6 +76,7 @@ class Join:
         self._words = Words()
         self._words_stored: tuple[int, float | None] = (0, None)
         self._dropped: set[str] = set()
+        self._grown: set[Lane] = set()  # since the state was asked for
         self._counts: Counter[str] = Counter()
 
     def waiting(self) -> list[Waiting]:
@@ -196,6 +197,7 @@ class Join:
             oldest = min(idle, key=lambda model: (model.last_s, model.name))
             del self._models[oldest.name]
             self._dropped |= oldest.keys()
+            self._grown.discard(oldest.lane)
         lane = Lane(_MODEL + quote(name, safe=""), self._columns)
         made = self._models[name] = LateModel(name, spec, lane)
         return made
@@ -210,6 +212,7 @@ class Join:
         rows, hashes, replaced = self._new(model, rows, hashes, stream_s)
         first_new = lane.next
         lane.append(hashes, stream_s[rows], self._payload(batch, events, rows))
+        self._grown.add(lane)
         row_of = partial(matching.row_of, rows, first_new)
         count = max(lane.due(float(stream_s[-1]), spec.wait) if n else 0, lane.next - spec.most - first)
         matured = np.searchsorted(stream_s, lane.arrivals(count) + spec.wait, side="left")
@@ -398,12 +401,13 @@ class Join:
     @property
     def pending_bytes(self) -> int:
         """As `Ledger.pending_bytes`."""
-        return self._early.pending_bytes + sum(model.lane.pending_bytes for model in self._models.values())
+        return self._early.pending_bytes + sum(lane.pending_bytes for lane in self._grown)
 
     def changes(self) -> dict[str, bytes | None]:
         """As `Ledger.changes`."""
         changed: dict[str, bytes | None] = dict.fromkeys(self._dropped)
         self._dropped = set()
+        self._grown.clear()
         for model in self._models.values():
             changed |= model.changes()
         changed |= self._early.changes()

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from streamwatch.alerts import Labels
 from streamwatch.packed import UNUSABLE
 from streamwatch.series import Floats
 from streamwatch.units import Seconds, Share
@@ -62,11 +63,11 @@ class LabelsSpec(BaseModel):
         return ONE_OF_THOUSAND if self.absent_means == "drop" else 0.0
 
 
-def read_later_s(spec: LabelsSpec | None, read: str, median_delay_s: float | None) -> float:
+def read_later_s(spec: LabelsSpec | None, labels: Labels | None) -> float:
     """How much later than its prediction an outcome is read: exactly, or by the median of how late labels were."""
-    if spec is None or read == "inline":
+    if spec is None or labels is None or labels.read == "inline":
         return 0.0
-    return spec.wait if read == "matured" else median_delay_s or 0.0
+    return spec.wait if labels.read == "matured" else labels.median_delay_s or 0.0
 
 
 # ---- ids as hashes

@@ -343,16 +343,17 @@ class Watcher:
     def load(
         cls, dump: Mapping[str, Any], monitor: Monitor, position: int, signal: Signal, kind: Kind
     ) -> Watcher:
-        """StateDamaged if it is not what `dump` wrote."""
+        """StateDamaged if it is not what `dump` writes, or wrote before there was `rest`: then drifts and blindness had
+        one value less."""
         try:
             detector = monitor.detector.load(kind, monitor.policy.direction, dump["detector"])
             watcher = cls(monitor, position, signal, detector, str(dump["digest"]))
             watcher.eyes.load(dump["eyes"])
-            watcher.rest = checked.count(dump, "rest") if "rest" in dump else 0  # of 0.1 as it began
+            watcher.rest = checked.count(dump, "rest") if "rest" in dump else 0
             watcher.drifts = {str(name): _drift(plain) for name, plain in dump["drifts"].items()}
             if dump["blindness"] is not None:
-                since_s, said_s, cold = dump["blindness"]
-                watcher.blindness = Blindness(float(since_s), float(said_s), bool(cold))
+                since_s, said_s, *cold = dump["blindness"]
+                watcher.blindness = Blindness(float(since_s), float(said_s), cold == [True])
             watcher.said = said_before(dump)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StateDamaged(f"state of monitor {monitor.name!r} on {signal}: {error!r}") from error

@@ -12,7 +12,7 @@ from streamwatch.alerts import Alert
 from streamwatch.config import Config
 from streamwatch.engine import Engine
 from streamwatch.trail import CHECKPOINT_EVERY
-from tests.build import START_S, config, event, life, mixed, monitor
+from tests.build import START_S, batch, config, event, life, mixed, mixed_batches, monitor
 from tests.test_engine import Store
 
 Item = dict[str, Any]
@@ -208,18 +208,11 @@ def test_late_labels_do_not_depend_on_batches_nor_restarts():
     gone: list[Any] = []
 
     def run(sizes: Sequence[int], restart: bool) -> tuple[list[bytes], dict[str, bytes]]:
-        store, alerts, start = Store(), [], 0
+        store, alerts = Store(), list[Alert]()
         gone.clear()
-        engine = store.engine(of)
-        for size in sizes:
-            output = engine.process(mixed(items[start : start + size], start))
+        for output in store.live(of, mixed_batches(items, sizes), restart):
             alerts += output.alerts
             gone.append((tuple(output.retired), tuple(output.evicted)))
-            start += size
-            if restart:
-                store.take(engine)
-                engine = store.engine(of)
-        store.take(engine)
         streams = {key: value for key, value in store.state.items() if not key.startswith("labels:")}
         return [alert.message().value or b"" for alert in alerts], streams
 
@@ -260,3 +253,12 @@ def test_a_payload_that_changes_and_changes_back_starts_anew():
     assert [one.predictions for one in engine.waiting()] in ([], [0])
     engine.process(mixed(told(900, 9999)[1300:], 1300))
     store.take(engine)
+
+
+def test_predictions_that_wait_count_for_what_a_commit_will_hold():
+    engine = Engine(late(wait="10d"))
+    engine.process(batch([event(START_S + n, event_id=f"e{n}", prediction=1) for n in range(20_000)]))
+    pending_bytes = engine.pending_bytes
+    written = sum(len(value) for value in engine.changes().values() if value is not None)
+    assert 0.5 * written < pending_bytes < 2 * written
+    assert engine.pending_bytes == 0

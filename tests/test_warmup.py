@@ -15,9 +15,10 @@ from streamwatch.commands import Accept, End, Pause
 from streamwatch.config import Config
 from streamwatch.engine import Engine
 from streamwatch.errors import StateDamaged
+from streamwatch.state import pack, unpack
 from streamwatch.times import epoch_s
 from streamwatch.warmup import WarmUp
-from tests.build import START_S, batch, batches, config, event, mixed, monitor
+from tests.build import START_S, batch, batches, config, event, mixed, mixed_batches, monitor
 from tests.test_engine import Store
 from tests.test_late_labels import INPUTS
 
@@ -323,17 +324,9 @@ def life(n: int, seed: int) -> list[Any]:
 def run(
     of: Config, items: Sequence[Any], sizes: Sequence[int], restart: bool
 ) -> tuple[list[bytes | None], dict[str, bytes]]:
-    store, found, start = Store(), list[Alert](), 0
-    engine = store.engine(of)
-    for size in itertools.cycle(sizes):
-        if start >= len(items):
-            break
-        found += engine.process(mixed(items[start : start + size], start)).alerts
-        start += size
-        if restart:
-            store.take(engine)
-            engine = store.engine(of)
-    store.take(engine)
+    store = Store()
+    parts = mixed_batches(items, itertools.cycle(sizes))
+    found = [one for output in store.live(of, parts, restart) for one in output.alerts]
     kept = {key: value for key, value in store.state.items() if key.startswith("stream:")}
     return [one.message().value for one in found], kept
 
@@ -397,3 +390,19 @@ def test_of_notes_that_are_dropped_before_their_time_none_is_waited_for(monkeypa
     known = {note[3] for note in engine._ledger._due}
     for key, stream in engine._ledger.streams.items():
         assert key in known or stream.warm_by_s == float("inf")
+
+
+def test_state_of_a_blind_monitor_from_before_there_was_a_warm_up_is_taken_over():
+    events = [at(n / 3600) for n in range(60)] + [at(n / 3600) | {"score": "x"} for n in range(60, 160)]
+    of, store = config(monitor("a", "score", blind={"of_last": 20}), **OFF), Store()
+    (output,) = store.live(of, [batch(events)])
+    assert [one.data.reason for one in output.alerts] == ["unusable values"]
+    (name,) = (key for key in store.state if key.startswith("stream:"))
+    content = unpack("key", store.state[name], name)
+    for watcher in content["watchers"]:
+        del watcher["rest"], watcher["warmup"]
+        watcher["blindness"] = watcher["blindness"][:2]
+    store.state[name] = pack("key", content)
+    again = store.engine(of)
+    assert again.restored.kept == ("a",)
+    assert [one.alert.data.reason for one in again.open()] == ["unusable values"]

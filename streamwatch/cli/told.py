@@ -78,11 +78,7 @@ def plotted(alert: Alert, engines: Iterable[Engine], plain: bool) -> list[str]:
                     moment_s(alert.time),
                     (data.change.from_, data.change.from_n),
                     (data.change.to, data.change.to_n),
-                    0.0
-                    if data.labels is None
-                    else read_later_s(
-                        engine.config.spec(data.model).labels, data.labels.read, data.labels.median_delay_s
-                    ),
+                    read_later_s(engine.config.spec(data.model).labels, data.labels),
                 )
                 return plot(sketch.buckets(), marks, plain=plain)
     return []  # its stream has gone: retired, or evicted

@@ -219,9 +219,8 @@ class Merge:
             if count:
                 self._order[rank].advance(count)
         n = len(offsets)
-        if (
-            self._late_left
-        ):  # they go first, and those that are left when a batch ends are late in the next one, too
+        if self._late_left:
+            # They go first; those that are left when a batch ends are late in the next one, too.
             self.late += 1
             self._late_left = max(0, self._late_left - n)
         return Batch(

@@ -12,7 +12,6 @@ comes before it: the question is asked after the event has arrived.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import repeat
 
 import numpy as np
 
@@ -111,7 +110,8 @@ class Flow:
 
     def feed(self, fetched: Mapping[Source, Sequence[Columns]], now: float) -> None:
         for source, pieces in fetched.items():
-            for piece in map(self._within, pieces, repeat(source)) if self._until else pieces:
+            for whole in pieces:
+                piece = self._within(source, whole) if self._until else whole
                 self._merge.add(
                     source,
                     piece.offsets,
@@ -124,7 +124,7 @@ class Flow:
             self._behind.pop(source, None)
             self._fed_at[source] = now
 
-    def _within(self, piece: Columns, source: Source) -> Columns:
+    def _within(self, source: Source, piece: Columns) -> Columns:
         """What is to come first; the rest is fetched again when its time has come."""
         until = self._until[source]
         count = int(np.searchsorted(piece.offsets, until))

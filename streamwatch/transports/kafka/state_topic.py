@@ -32,6 +32,15 @@ _FIELDS = struct.Struct(">2sBcI")
 _HEADER = struct.Struct(">2sBcII")
 
 KeyValue = tuple[bytes, bytes | None]
+Rows = tuple[tuple[str, int, int], ...]  # topic, partition, offset
+
+
+def rows(offsets: Mapping[Source, int]) -> Rows:
+    return tuple((*source, offset) for source, offset in sorted(offsets.items()))
+
+
+def _by_source(given: Rows) -> dict[Source, int]:
+    return {Source(topic, partition): offset for topic, partition, offset in given}
 
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -45,17 +54,17 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     mode: str
     tasks: int
     task: int
-    offsets: tuple[tuple[str, int, int], ...]
+    offsets: Rows
     engine: bytes | None
-    said_to: tuple[tuple[str, int, int], ...] = ()
+    said_to: Rows = ()
 
     @property
     def positions(self) -> dict[Source, int]:
-        return {Source(topic, partition): offset for topic, partition, offset in self.offsets}
+        return _by_source(self.offsets)
 
     @property
     def said(self) -> dict[Source, int]:
-        return {Source(topic, partition): offset for topic, partition, offset in self.said_to}
+        return _by_source(self.said_to)
 
 
 def encode(

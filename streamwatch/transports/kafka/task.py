@@ -21,7 +21,7 @@ from streamwatch.transports.kafka.restore import (
     disagreement,
     restore,
 )
-from streamwatch.transports.kafka.state_topic import Mark, encode
+from streamwatch.transports.kafka.state_topic import Mark, encode, rows
 
 
 class Task:
@@ -159,9 +159,9 @@ class Task:
             mode=self._config.tasks,
             tasks=self._tasks,
             task=self.number,
-            offsets=tuple((*source, offset) for source, offset in sorted(offsets.items())),
+            offsets=rows(offsets),
             engine=engine,
-            said_to=tuple((*source, offset) for source, offset in sorted(said_to.items())),
+            said_to=rows(said_to),
         )
 
     def _transact(self, outgoing: Sequence[Outgoing], offsets: Mapping[Source, int]) -> None:
