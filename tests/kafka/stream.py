@@ -39,7 +39,7 @@ RATE = 400  # events a second
 SESSION_MS = 2_000
 MODELS = 6
 JUMP_EVERY = 150  # events of one model
-SPOKEN = 0.02  # commands per event: the task waits for the control topic, so they must not be rare
+SPOKEN = 0.04  # commands per event: the task waits for the control topic, so they must not be rare
 ABOUT = [
     *((f"model=m{number}",) for number in range(MODELS)),
     ("model=m*", "model!=m0", "monitor=score"),
